@@ -93,6 +93,24 @@ pub enum Event {
         /// Bytes read so far.
         bytes: u64,
     },
+    /// Something is being done of which no record tells: for people.
+    AtWork {
+        /// The work, such as `asking the stores`.
+        what: String,
+        /// Records so far.
+        done: u64,
+        /// All of them; 0 where that is not known.
+        all: u64,
+    },
+    /// Some records are being read back from the target before they are sent, or have been.
+    Reading {
+        /// The load that they belong to.
+        load: LoadId,
+        /// The number of records.
+        records: u64,
+        /// The answers are there.
+        is_over: bool,
+    },
     /// A session of a run begins to be kept in the journal.
     Session {
         /// The run's name.

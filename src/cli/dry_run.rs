@@ -48,7 +48,7 @@ pub(super) async fn run(carry: &Session<'_>, state: &Path, fresh: bool) -> Resul
     let asked = asked.ask(Earlier::default(), fresh, printer).await?;
     let outcome = |record| asked.earlier.outcome(record);
     let mut forecast = plan::forecast(&saved, &outcome).map_err(Error::disk)?;
-    forecast.samples = asked.sampled;
+    forecast.samples = asked.reads;
     let counts = Arc::new(RequestCounts::default());
     let reads = reads_of(&links);
     let setup = carry.setup(&saved, &bodies, links, &journal, asked.earlier, &counts);

@@ -105,6 +105,9 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
         }
         Err(error) => return Err(local::failed(error)),
     };
+    // The reader of the address may end the server at once.
+    let stop = Stop::default();
+    interrupt::listen(stop.clone());
     context.printer.result(&format!("{}", server.url()));
     let dataset = format!(
         "{}v1/projects/{LOCAL_PROJECT}/locations/{LOCAL_LOCATION}/datasets/{LOCAL_DATASET}",
@@ -117,8 +120,6 @@ pub(super) async fn run(args: EmulateArgs, context: Context) -> Result<Exit, Err
         emulator::hl7v2::LOCAL_STORE,
         emulator::dicom::LOCAL_STORE,
     ));
-    let stop = Stop::default();
-    interrupt::listen(stop.clone());
     stop.stopping().await;
     for (rule, requests) in server.struck() {
         context.printer.message(&format!("{requests:>8}  {rule}"));

@@ -70,7 +70,11 @@ fn completions(shell: Shell) -> Vec<u8> {
     clap_complete::generate(shell, &mut Cli::command(), "stoker", &mut script);
     let names = match shell {
         Shell::Bash => BASH,
-        Shell::Fish => FISH,
+        Shell::Fish => {
+            // The last word on an option is the one that fish shows: it is the one with the description.
+            script.splice(0..0, FISH.bytes());
+            ""
+        }
         Shell::Zsh => {
             let end = memchr::memmem::rfind(&script, ZSH_END.as_bytes());
             script.truncate(end.unwrap_or(script.len()));
@@ -107,7 +111,7 @@ fn names(which: Which, words: &[OsString]) -> Vec<String> {
 pub(super) fn run(args: &GenerateArgs, context: Context) -> Result<Exit, Error> {
     match &args.what {
         What::Schema => context.printer.json(&format!("{:#}", manifest::schema())),
-        What::ManifestReference => context.printer.result(&manifest::reference()),
+        What::ManifestReference => context.printer.document(&manifest::reference()),
         What::Completions { shell } => {
             context.printer.result_bytes(&completions(*shell));
         }

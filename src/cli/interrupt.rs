@@ -7,16 +7,17 @@ use crate::send::Stop;
 
 /// Listens for signals until the process ends.
 pub(super) fn listen(stop: Stop) {
+    // From here on, not only once the task runs.
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return;
+    };
+    let mut hangup = takes_hangups()
+        .then(|| signal(SignalKind::hangup()).ok())
+        .flatten();
     tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) else {
-            return;
-        };
-        let mut hangup = takes_hangups()
-            .then(|| signal(SignalKind::hangup()).ok())
-            .flatten();
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}

@@ -58,6 +58,7 @@ mod unloading;
 mod verify;
 mod watch;
 mod watching;
+mod wrap;
 
 pub use exit::{Error, Exit};
 use printer::Printer;
@@ -75,7 +76,7 @@ use watching::ProgressKind;
 #[command(
     after_help = "Exit codes: 0 all settled well · 1 some records were not loaded, or differ (verify), or stay (unload, reset) · 2 usage or manifest · \
     3 stopped by max_errors · 4 target or credentials · 5 journal, disk or standard output · \
-    10 plan --detailed-exitcode: there is work to do · 70 a bug in Stoker · 130 interrupted"
+    10 plan --detailed-exitcode: there is work to do · 70 a bug in Stoker · 130 interrupted (a server of `emulate` ends so as meant, with 0)"
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -12,7 +12,7 @@ use super::{
     sources,
 };
 use crate::{
-    plan::file::Saved,
+    plan::{Forecast, file::Saved},
     report::format::plain,
     send::{
         Earlier,
@@ -95,15 +95,72 @@ pub(super) fn words(found: &Online) -> String {
     counts.join(", ")
 }
 
+/// Puts what the targets say into the forecast of a plan, which goes by the word of earlier runs.
+pub(super) fn amend(mut forecast: Forecast, found: &Holdings) -> Forecast {
+    for (load, found) in forecast.loads.iter_mut().zip(&found.loads) {
+        // A load that compares sends what differs one by one.
+        let again = found.again.min(load.loaded);
+        load.loaded -= again;
+        load.requests += again;
+        load.strayed = found.strayed();
+    }
+    forecast
+}
+
+/// Says what earlier runs have loaded and is no longer so, and what a load makes of it.
+pub(super) fn strayed(found: &Online) -> String {
+    if found.strayed() == 0 {
+        return String::new();
+    }
+    let parts = [(found.missing, "gone"), (found.changed, "changed")];
+    let parts = parts.iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<_> = parts
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
+    format!(
+        "        {} no longer as they were: {}\n        \
+         A load leaves them alone, unless the sample that it reads first meets one of them: then it sends all of these.\n        \
+         `stoker load --fresh` sends everything; with `compare: true` a load looks at each record.\n",
+        match found.strayed() {
+            1 => "1 record that an earlier run has loaded is".to_owned(),
+            count => format!(
+                "{} records that earlier runs have loaded are",
+                grouped(count)
+            ),
+        },
+        parts.join(", ")
+    )
+}
+
 /// Says which records would change, and where; the values only where content may be shown.
 pub(super) fn changes(asked: &Holdings, show_content: bool) -> String {
-    use std::fmt::Write as _;
     let mut text = String::new();
-    if asked.changes.is_empty() {
-        return text;
+    let (left, would): (Vec<_>, Vec<_>) =
+        asked.changes.iter().partition(|change| change.left_alone);
+    let all = |count: fn(&Online) -> u64| asked.loads.iter().map(count).sum::<u64>();
+    for (title, told, all) in [
+        ("would change", would, all(|load| load.update)),
+        (
+            "changed since an earlier run loaded them, and left alone",
+            left,
+            all(|load| load.changed),
+        ),
+    ] {
+        if !told.is_empty() {
+            let more = match asked.changes.len() {
+                Change::MOST => all.saturating_sub(told.len() as u64),
+                _ => 0,
+            };
+            text.push_str(&listed(title, &told, more, show_content));
+        }
     }
-    text.push_str("\nwould change\n");
-    for change in &asked.changes {
+    text
+}
+
+fn listed(title: &str, changes: &[&Change], more: u64, show_content: bool) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("\n{title}\n");
+    for change in changes {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -130,10 +187,8 @@ pub(super) fn changes(asked: &Holdings, show_content: bool) -> String {
             }
         }
     }
-    let all: u64 = asked.loads.iter().map(|load| load.update).sum();
-    let told = asked.changes.len() as u64;
-    if told == Change::MOST as u64 && all > told {
-        let _ = writeln!(text, "  … and up to {} more", grouped(all - told));
+    if more > 0 {
+        let _ = writeln!(text, "  … and up to {} more", grouped(more));
     }
     text
 }

@@ -59,7 +59,8 @@ pub(super) struct PlanArgs {
     /// Also show where the records that would change differ from what the targets hold; values with --show-content
     #[arg(long, requires = "online")]
     diff: bool,
-    /// Exit with 10 when there is work to do, with 0 when there is none
+    /// Exit with 10 when there is work to do, with 0 when there is none; with --online also when what earlier runs have
+    /// loaded is no longer as they loaded it
     #[arg(long)]
     detailed_exitcode: bool,
 }
@@ -173,6 +174,10 @@ async fn make(
     } else {
         None
     };
+    let forecast = match &online {
+        Some(found) => online::amend(forecast, found),
+        None => forecast,
+    };
     let exit = print(args, &saved, &forecast, online.as_ref(), context);
     if let (Some(out), Some(draft)) = (&args.out, draft) {
         draft.becomes(out)?;
@@ -251,7 +256,7 @@ async fn foresee(
     let outcome = |record| asked.earlier.outcome(record);
     let forecast = plan::forecast(saved, &outcome).map_err(Error::disk)?;
     let forecast = Forecast {
-        samples: asked.sampled,
+        samples: asked.reads,
         is_assumed: args.offline,
         ..forecast
     };
@@ -275,7 +280,11 @@ fn print(
     if let (Some(online), false) = (online, args.json) {
         rendered.push_str(&online::changes(online, context.show_content));
     }
-    context.printer.result(&rendered);
+    if args.json {
+        context.printer.json(&rendered);
+    } else {
+        context.printer.result(&rendered);
+    }
     let work = match loads {
         Some(loads) => loads.iter().any(|load| load.work() > 0),
         None => plan::text::to_send(&saved.summary, forecast) > 0,
@@ -297,6 +306,7 @@ fn text(saved: &Saved, forecast: &Forecast, online: Option<&[Online]>) -> String
             load.name,
             online::words(found)
         );
+        text.push_str(&online::strayed(found));
     }
     text
 }

@@ -21,7 +21,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Color, render, terminal::Terminal};
+use super::{Color, render, terminal::Terminal, wrap};
 use crate::{
     diagnostic::{Diagnostic, Severity, plain_lines, steers},
     progress::{Ink, Watcher},
@@ -156,10 +156,21 @@ impl Printer {
         self.styled(&plain_lines(text));
     }
 
+    /// Writes a text whose lines mean something, such as a page: none is broken.
+    pub(super) fn document(self, text: &str) {
+        let text = plain_lines(text);
+        if io::stdout().is_terminal() {
+            self.exact(&self.terminal.spelled(&text));
+        } else {
+            self.exact(&text);
+        }
+    }
+
     /// Writes a result that its maker has coloured, and has made harmless.
     pub(super) fn styled(self, text: &str) {
         if io::stdout().is_terminal() {
-            self.exact(&self.terminal.spelled(text));
+            let text = self.terminal.spelled(text);
+            self.exact(&fitted(&text, &console::Term::stdout()));
         } else {
             self.exact(text);
         }
@@ -249,7 +260,12 @@ impl Printer {
         if Self::speaks_json() {
             beside(&harmless_json(&Message::note(text).json()));
         } else {
-            beside(&self.spelled(&plain_lines(text)));
+            let text = self.spelled(&plain_lines(text)).into_owned();
+            if Self::is_watched() {
+                beside(&fitted(&text, &console::Term::stderr()));
+            } else {
+                beside(&text);
+            }
         }
     }
 
@@ -265,7 +281,15 @@ impl Printer {
                 beside(&harmless_json(&Message::of(problem).json()));
             }
         } else if !shown.is_empty() {
-            beside(&self.spelled(&render::render(&shown, self.color_err)));
+            let text = render::render(&shown, self.color_err);
+            let text = self.spelled(&text);
+            // A piece of a manifest has a picture below it, which stands where it does.
+            let is_plain = shown.iter().all(|problem| problem.place.is_none());
+            if is_plain && Self::is_watched() {
+                beside(&fitted(&text, &console::Term::stderr()));
+            } else {
+                beside(&text);
+            }
         }
     }
 
@@ -281,6 +305,14 @@ impl Printer {
     /// Writes a line of the log, which its maker has made harmless.
     pub(super) fn log(line: &str) {
         beside(line);
+    }
+}
+
+/// Breaks lines at words, as wide as the window is.
+fn fitted(text: &str, window: &console::Term) -> String {
+    match window.size_checked() {
+        Some((_, columns)) => wrap::wrapped(text, columns.into()),
+        None => text.to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Error, Exit, printer::Printer};
 use crate::{
     diagnostic::Diagnostic,
     history::{self, History},
-    journal::{self, Journal, RunDirectory},
+    journal::{self, Journal, RunDirectory, format::ConsultedLine},
     plan::file::Saved,
     send::{self, Compared, Earlier, HeldError, PriorLoads, TargetConnection},
 };
@@ -16,8 +16,8 @@ use crate::{
 pub(super) struct Asked {
     /// The journal so far, with the records that earlier runs have loaded, and the choice of what is tried once more.
     pub(super) earlier: Earlier,
-    /// Resources that were read to make sure.
-    pub(super) sampled: u64,
+    /// Records that were read to make sure.
+    pub(super) reads: u64,
 }
 
 /// The reason why earlier runs are asked.
@@ -62,7 +62,8 @@ impl Consulted<'_> {
         fresh: bool,
         printer: Printer,
     ) -> Result<Asked, Error> {
-        let (mut loaded, mut sampled) = (0, 0);
+        let (mut consulted, mut reads) = (ConsultedLine::default(), 0);
+        let mut sampled = 0;
         let has_past = || {
             let runs = RunDirectory::all(self.state).map_err(Error::disk)?;
             Ok::<_, Error>(!runs.is_empty())
@@ -83,17 +84,23 @@ impl Consulted<'_> {
                 },
             );
             for held in noted.await.map_err(failed)? {
-                loaded += held.kept;
+                consulted.loaded += held.kept;
+                consulted.asked += held.asked;
+                consulted.gone += held.gone;
                 sampled += held.sampled;
+                reads += held.reads();
                 if self.purpose != Purpose::Verify {
                     printer.message(&words(&held));
                     printer.problems(&outdated(&held));
                 }
             }
         }
-        self.journal.consulted(loaded).await.map_err(Error::disk)?;
+        // A run with no past has made sure of nothing.
+        consulted.sampled = (consulted.loaded + consulted.gone > 0).then_some(sampled);
+        let noted = self.journal.consulted(consulted).await;
+        noted.map_err(Error::disk)?;
         if fresh {
-            return Ok(Asked { earlier, sampled });
+            return Ok(Asked { earlier, reads });
         }
         let history = journal::read(&self.run.journal()).map_err(Error::disk)?;
         let earlier = Earlier {
@@ -101,7 +108,7 @@ impl Consulted<'_> {
             replay: earlier.replay,
             was_cut_off: false,
         };
-        Ok(Asked { earlier, sampled })
+        Ok(Asked { earlier, reads })
     }
 
     /// Takes in what the runs of the state directory say; those of the same manifest that were cut off are taken over.
@@ -162,6 +169,8 @@ fn words(held: &PriorLoads) -> String {
         kept,
         sampled,
         missing,
+        asked: _,
+        gone: _,
         untold,
         renewed,
         outdated: _,

@@ -68,9 +68,9 @@ pub(super) fn run(args: &ReportArgs, context: Context) -> Result<Exit, Error> {
             }
         }
         Format::Json => printer.json(&report::json::render(&report)),
-        Format::Markdown => printer.result(&report::markdown::render(&report)),
-        Format::Html => printer.result(&report::page(&run, &report).map_err(unreadable)?),
-        Format::Junit => printer.result(&report::junit(&run, &report).map_err(unreadable)?),
+        Format::Markdown => printer.document(&report::markdown::render(&report)),
+        Format::Html => printer.document(&report::page(&run, &report).map_err(unreadable)?),
+        Format::Junit => printer.document(&report::junit(&run, &report).map_err(unreadable)?),
         // They have been written.
         Format::Records | Format::Ids => {}
     }

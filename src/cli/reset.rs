@@ -15,6 +15,7 @@ use super::{
     select::Selection,
     state, stores,
     unloading::{How, Opened, answered, ask_for},
+    watching::AtWork,
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -61,6 +62,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
     let state = state::of(&header);
     let mut opened = Vec::new();
     let mut later = Later::default();
+    let at_work = AtWork::begin(context.printer, "reading the runs of the manifest");
     for run in RunDirectory::all(&state)
         .map_err(Error::disk)?
         .into_iter()
@@ -82,6 +84,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
             opened.push(run);
         }
     }
+    drop(at_work);
     // A record that one run created, and a later one changed, goes with the one that created it.
     let created = opened.iter().map(|run| run.draft.changed_later());
     let created: HashSet<u64> = created.flatten().collect();
@@ -95,7 +98,7 @@ pub(super) async fn run(args: ResetArgs, context: Context) -> Result<Exit, Error
         runs.any(|run| run.draft.deletes(place, kind, id))
     };
     for run in &opened {
-        let referred = run.ask_for_others(args.how, &goes, &stop).await?;
+        let referred = run.ask_for_others(args.how, &goes, &stop, context).await?;
         run.show(args.how, referred.as_ref(), false, context)?;
     }
     let made = if args.stores {

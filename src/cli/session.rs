@@ -133,6 +133,12 @@ impl Session<'_> {
                     run: self.run,
                     purpose: Purpose::Load,
                 };
+                self.watcher.observer().observe(&Event::AtWork {
+                    what: "looking up what earlier runs have loaded, and whether it is still there"
+                        .to_owned(),
+                    done: 0,
+                    all: 0,
+                });
                 asked.consult(earlier, fresh, printer).await?
             }
             None => earlier,

@@ -351,7 +351,7 @@ pub(super) async fn get(
         None if std::io::stdout().is_terminal() => {
             // Segments end by CR, which a terminal would write over each other.
             let text = String::from_utf8_lossy(&bytes).replace('\r', "\n");
-            context.printer.result(&text);
+            context.printer.document(&text);
         }
         None => context.printer.result_bytes(&bytes),
     }

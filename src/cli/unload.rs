@@ -8,6 +8,7 @@ use super::{
     observed::Observed,
     state,
     unloading::{How, Opened, Unloaded, ask_for, foreseen, put_back_after},
+    watching::AtWork,
 };
 use crate::{progress, report::format::quoted, send::Stop, unload::RemovalPlan};
 
@@ -44,7 +45,14 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
         let hint = format!("the latest run is {run}: stoker unload {run}");
         return Err(Error::usage("`stoker unload` has to be told which run").hint(hint));
     }
-    let Some(opened) = Opened::open(run.clone(), &put_back_after(&run)?)? else {
+    let opened = {
+        let _at_work = AtWork::begin(
+            context.printer,
+            "reading the journal and the plan of the run",
+        );
+        Opened::open(run.clone(), &put_back_after(&run)?)?
+    };
+    let Some(opened) = opened else {
         context
             .printer
             .message("nothing to delete: the run created nothing");
@@ -57,7 +65,9 @@ pub(super) async fn run(args: UnloadArgs, context: Context) -> Result<Exit, Erro
         return Ok(Exit::Well);
     };
     let goes = |place: &str, kind: &str, id: &str| opened.draft.deletes(place, kind, id);
-    let referred = opened.ask_for_others(args.how, &goes, &stop).await?;
+    let referred = opened
+        .ask_for_others(args.how, &goes, &stop, context)
+        .await?;
     opened.show(args.how, referred.as_ref(), args.json, context)?;
     if args.how.dry_run {
         return Ok(Exit::Well);

@@ -1,11 +1,15 @@
 //! The progress of the work, as it is shown to people who look on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use clap::ValueEnum;
 
 use super::printer::Printer;
-use crate::{progress, unit::grouped};
+use crate::{
+    event::{Event, Observe},
+    progress,
+    unit::grouped,
+};
 
 /// The form in which progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,6 +59,54 @@ pub(super) fn for_people(printer: Printer) -> progress::Watcher {
         ProgressKind::None
     };
     watcher(kind, printer)
+}
+
+/// Work that ends with what says everything, and of which people are shown meanwhile what is done. Nothing is drawn any more once
+/// it is dropped.
+pub(super) struct AtWork {
+    watcher: progress::Watcher,
+    observe: Arc<dyn Observe>,
+    /// Somebody is shown it.
+    is_shown: bool,
+}
+
+impl AtWork {
+    /// Begins, with the words for what is done first.
+    pub(super) fn begin(printer: Printer, what: &str) -> Self {
+        let watcher = for_people(printer);
+        let at_work = Self {
+            observe: watcher.observer(),
+            watcher,
+            is_shown: Printer::is_watched() && !printer.is_quiet(),
+        };
+        at_work.say(what);
+        at_work
+    }
+
+    /// Says what is done now.
+    pub(super) fn say(&self, what: &str) {
+        self.so_far(what, 0, 0);
+    }
+
+    /// Says what is done now, and how far it is; `all` is 0 where nobody knows how much there is.
+    pub(super) fn so_far(&self, what: &str, done: u64, all: u64) {
+        self.observe.observe(&Event::AtWork {
+            what: what.to_owned(),
+            done,
+            all,
+        });
+    }
+
+    /// Tells whether people are shown it; others are told now and then.
+    pub(super) fn is_shown(&self) -> bool {
+        self.is_shown
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.watcher.finish();
+    }
 }
 
 /// Says how many records.

@@ -89,10 +89,28 @@ pub struct IntendLine {
 }
 
 /// Earlier runs have been asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsultedLine {
     /// The number of records that they had loaded and that are left alone.
     pub loaded: u64,
+    /// The number of records that the stores were asked for first, to make sure; none where an older Stoker did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<u64>,
+    /// Of those left alone, the ones that were asked for one by one, because some of the sample were gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub asked: u64,
+    /// The number of records that earlier runs had loaded and that the stores no longer hold as they were loaded: they are
+    /// sent again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gone: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The beginning of a session.

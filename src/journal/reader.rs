@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error, RecordStates,
     format::{
-        BriefLine, EndLine, IntendLine, JournalLine, Line, SessionLine, SettleLine, Tally, VERSION,
+        BriefLine, ConsultedLine, EndLine, IntendLine, JournalLine, Line, SessionLine, SettleLine,
+        Tally, VERSION,
     },
 };
 use crate::{checksum, record::Outcome, record::StepId};
@@ -37,8 +38,8 @@ pub struct JournalIndex {
     pub is_consulted: bool,
     /// The run sent nothing, and is kept in brief.
     pub brief: Option<BriefLine>,
-    /// The number of records that they had loaded and that were left alone.
-    pub consulted: u64,
+    /// The answers of that.
+    pub consulted: ConsultedLine,
     /// When it had last been written to as reading began; none where nobody can tell.
     pub written: Option<SystemTime>,
     marks: Marks,
@@ -237,7 +238,7 @@ impl JournalIndex {
             ended: 0,
             ends: BTreeMap::new(),
             is_consulted: false,
-            consulted: 0,
+            consulted: ConsultedLine::default(),
             brief: None,
             marks: Marks::default(),
             removed: HashSet::new(),
@@ -260,7 +261,7 @@ impl JournalIndex {
             ended: self.ended,
             ends: self.ends.clone(),
             is_consulted: self.is_consulted,
-            consulted: self.consulted,
+            consulted: self.consulted.clone(),
             brief: self.brief.clone(),
             marks: self.marks.clone(),
             removed: self.removed.clone(),
@@ -287,7 +288,7 @@ impl JournalIndex {
             }
             Line::Consulted(line) => {
                 self.is_consulted = true;
-                self.consulted = line.loaded;
+                self.consulted.clone_from(line);
             }
             Line::Withdraw(records) => {
                 for record in records {

@@ -141,8 +141,8 @@ impl Journal {
     }
 
     /// Notes that earlier runs have been asked what they had loaded, and that all they said has been noted.
-    pub async fn consulted(&self, loaded: u64) -> Result<(), Error> {
-        let line = Line::Consulted(ConsultedLine { loaded });
+    pub async fn consulted(&self, found: ConsultedLine) -> Result<(), Error> {
+        let line = Line::Consulted(found);
         self.append(Lines::of(line), Vec::new(), false).await
     }
 

@@ -337,7 +337,9 @@ impl Observe for Metrics {
             | Event::Way { .. }
             | Event::Stopping { .. }
             | Event::Finished
-            | Event::Concluding { .. } => {}
+            | Event::Concluding { .. }
+            | Event::AtWork { .. }
+            | Event::Reading { .. } => {}
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Forecast {
 pub struct LoadForecast {
     /// Records that earlier runs have loaded, and that are not sent.
     pub loaded: u64,
+    /// Of those, the ones that the target is known to hold no more, or otherwise.
+    pub strayed: u64,
     /// Records that are not sent because nobody knows under which name their target has them.
     pub elsewhere: u64,
     /// Requests, if none has to be repeated.
@@ -65,6 +67,11 @@ impl Forecast {
     /// Returns how many records are not sent because their target has them under other names.
     pub fn elsewhere(&self) -> u64 {
         self.loads.iter().map(|load| load.elsewhere).sum()
+    }
+
+    /// Returns how many of those that earlier runs have loaded are known to be no longer as they were loaded.
+    pub fn strayed(&self) -> u64 {
+        self.loads.iter().map(|load| load.strayed).sum()
     }
 
     /// Returns how many records are not sent because earlier runs have loaded them.

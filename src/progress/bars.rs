@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::Flow,
-    unit::{ByteSize, display_duration, grouped, speed},
+    unit::{display_duration, grouped, speed},
 };
 
 /// In a window narrower than this the words have the whole line.
@@ -73,11 +73,7 @@ impl Bars {
             spinner.set_style(style("{spinner} {wide_msg}").tick_chars(self.ink.spinner()));
             spinner
         });
-        let words = format!(
-            "reading the sources: {} records, {}",
-            grouped(view.scanned_records),
-            ByteSize(view.scanned_bytes)
-        );
+        let words = plain(&view.beginning());
         // The spinner and a blank stand before it.
         let room = usize::from(self.columns.saturating_sub(2));
         spinner.set_message(self.ink.cut(&words, room));
@@ -308,6 +304,10 @@ fn message(load: &LoadView, widths: Widths, ink: Ink, is_ending: bool) -> Vec<(u
         let other = ink.cut(&plain(other), NAME);
         words.push((2, paint("33", &format!("waits for {other}"), colour)));
         return words;
+    }
+    if load.reading > 0 && load.in_flight == 0 && !is_ending {
+        let reading = format!("looks up {} at the target", grouped(load.reading));
+        words.push((2, reading));
     }
     words.push((4, format!("{}/s", speed(load.per_second))));
     if let Some((way, _)) = load.way.as_deref().and_then(|way| way.split_once(" (")) {

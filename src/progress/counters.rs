@@ -17,7 +17,7 @@ use super::{
 use crate::{
     event::{Event, Flow, LoadId, LoadPlanned, TargetState},
     record::Outcome,
-    unit::grouped,
+    unit::{ByteSize, grouped},
 };
 
 #[derive(Debug, Default)]
@@ -29,7 +29,28 @@ pub(super) struct Counters {
     targets: Mutex<Vec<TargetView>>,
     stopping: OnceLock<String>,
     finished: OnceLock<()>,
+    /// Behind a lock, because it changes a few times a second only.
+    at_work: Mutex<Option<AtWork>>,
     concluded: AtomicU64,
+}
+
+/// Work of which no record tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AtWork {
+    pub(super) what: String,
+    done: u64,
+    all: u64,
+}
+
+impl std::fmt::Display for AtWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)?;
+        match (self.done, self.all) {
+            (0, 0) => Ok(()),
+            (done, 0) => write!(f, ": {} records", grouped(done)),
+            (done, all) => write!(f, ": {} of {} records", grouped(done), grouped(all)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,6 +59,7 @@ struct Load {
     sent: AtomicU64,
     answered: AtomicU64,
     retries: AtomicU64,
+    reading: AtomicU64,
     done: AtomicU64,
     bytes: AtomicU64,
     rejected: AtomicU64,
@@ -67,6 +89,8 @@ pub(super) struct View {
     pub(super) stopping: Option<String>,
     /// Records that have been gone through for the reports.
     pub(super) concluded: u64,
+    /// Work of which no record tells.
+    pub(super) at_work: Option<AtWork>,
 }
 
 impl View {
@@ -74,6 +98,18 @@ impl View {
     pub(super) fn is_done(&self, target: &TargetView) -> bool {
         let mut bound = self.loads.iter().filter(|load| load.target == target.name);
         bound.all(|load| load.is_over() && load.in_flight == 0)
+    }
+
+    /// Says what is done before anything is sent.
+    pub(super) fn beginning(&self) -> String {
+        match &self.at_work {
+            Some(at_work) => at_work.to_string(),
+            None => format!(
+                "reading the sources: {} records, {}",
+                grouped(self.scanned_records),
+                ByteSize(self.scanned_bytes)
+            ),
+        }
     }
 
     /// Says that the reports are being written, and how far that is.
@@ -118,6 +154,27 @@ pub(super) struct Speeds {
 impl Counters {
     pub(super) fn take(&self, event: &Event) {
         match event {
+            Event::AtWork { what, done, all } => {
+                let work = AtWork {
+                    what: what.clone(),
+                    done: *done,
+                    all: *all,
+                };
+                *self.at_work() = Some(work);
+            }
+            Event::Reading {
+                load,
+                records,
+                is_over,
+            } => {
+                if let Some(load) = self.load(*load) {
+                    if *is_over {
+                        load.reading.fetch_sub(*records, Relaxed);
+                    } else {
+                        load.reading.fetch_add(*records, Relaxed);
+                    }
+                }
+            }
             Event::Scanning { records, bytes } => {
                 self.scanned_records.fetch_max(*records, Relaxed);
                 self.scanned_bytes.fetch_max(*bytes, Relaxed);
@@ -177,6 +234,10 @@ impl Counters {
     fn targets(&self) -> Vec<TargetView> {
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         targets.clone()
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, Option<AtWork>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load(&self, load: LoadId) -> Option<&Load> {
@@ -240,6 +301,7 @@ impl Counters {
             total.done += load.done;
             total.bytes += load.bytes;
             total.in_flight += load.in_flight;
+            total.reading += load.reading;
             total.retries += load.retries;
             total.rejected += load.rejected;
             total.failed += load.failed;
@@ -274,6 +336,7 @@ impl Counters {
             targets,
             stopping: self.stopping.get().cloned(),
             concluded: self.concluded.load(Relaxed),
+            at_work: self.at_work().clone(),
         }
     }
 }
@@ -287,6 +350,7 @@ impl Load {
             sent: zero(),
             answered: zero(),
             retries: zero(),
+            reading: zero(),
             done: before.done.into(),
             bytes: zero(),
             rejected: before.rejected.into(),
@@ -310,6 +374,7 @@ impl Load {
             bytes: self.bytes.load(Relaxed),
             in_flight: self.sent.load(Relaxed).saturating_sub(answered),
             retries: self.retries.load(Relaxed),
+            reading: self.reading.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             failed: self.failed.load(Relaxed),
             per_second: 0.0,

@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     event::Flow,
-    unit::{ByteSize, display_duration, grouped, speed},
+    unit::{display_duration, grouped, speed},
 };
 
 /// Often enough to see that something moves, seldom enough that a log of an hour is still read.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// The longest that the end of a load may take before it is said what goes on.
+/// The longest that the beginning or the end of a load may take before it is said what goes on.
 const WONDER: Duration = Duration::from_millis(500);
 
 pub(super) struct Lines {
@@ -29,6 +29,8 @@ pub(super) struct Lines {
     stopping: bool,
     /// The time at which it was first seen that the reports are being written, and whether that has been said.
     closing: Option<(Duration, bool)>,
+    /// The work before anything is sent, the time at which it was first seen, and whether that has been said.
+    at_work: Option<(String, Duration, bool)>,
 }
 
 /// The lines written about a target so far, as far as later ones depend on them.
@@ -50,6 +52,7 @@ impl Lines {
             ways: Vec::new(),
             stopping: false,
             closing: None,
+            at_work: None,
         }
     }
 
@@ -95,6 +98,22 @@ impl Lines {
 }
 
 impl Lines {
+    /// Says what is done before anything is sent, where it takes long enough for somebody to wonder.
+    fn begins(&mut self, view: &View) {
+        let what = view.at_work.as_ref().map(|work| work.what.as_str());
+        if self.at_work.as_ref().map(|(what, ..)| what.as_str()) != what {
+            self.at_work = what.map(|what| (what.to_owned(), view.elapsed, false));
+        }
+        if let Some((_, since, is_said)) = &mut self.at_work
+            && !*is_said
+            && view.elapsed.saturating_sub(*since) >= WONDER
+        {
+            *is_said = true;
+            self.last = view.elapsed;
+            self.line(&plain(&view.beginning()));
+        }
+    }
+
     /// Says that a target went down, or came back, once; and that it asks to wait no more often than anything else.
     fn target(&mut self, index: usize, target: &TargetView, now: Duration) {
         if self.targets.len() <= index {
@@ -136,6 +155,9 @@ impl Lines {
 impl Draw for Lines {
     fn draw(&mut self, view: &View) {
         self.news(view);
+        if view.phase == Phase::Scanning {
+            self.begins(view);
+        }
         if view.phase == Phase::Closing {
             let (since, is_said) = self.closing.get_or_insert((view.elapsed, false));
             // It is said where it takes long enough for somebody to wonder.
@@ -150,14 +172,7 @@ impl Draw for Lines {
         }
         self.last = view.elapsed;
         match view.phase {
-            Phase::Scanning => {
-                let line = format!(
-                    "reading the sources: {} records, {}",
-                    grouped(view.scanned_records),
-                    ByteSize(view.scanned_bytes)
-                );
-                self.line(&line);
-            }
+            Phase::Scanning => self.line(&plain(&view.beginning())),
             Phase::Loading => self.line(&moving(&view.total, &view.targets)),
             Phase::Closing => self.line(&view.closing()),
         }

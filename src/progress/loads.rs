@@ -15,6 +15,8 @@ pub(super) struct LoadView {
     pub(super) bytes: u64,
     pub(super) in_flight: u64,
     pub(super) retries: u64,
+    /// Records of which the target is asked what it holds, before they are sent.
+    pub(super) reading: u64,
     pub(super) rejected: u64,
     /// Records that are blocked or unknown.
     pub(super) failed: u64,
@@ -61,7 +63,7 @@ impl LoadView {
 /// Returns for each load the name of the first that has to end before it begins; none where it has begun, or need not wait.
 pub(super) fn waits_for(planned: &[&LoadPlanned], loads: &[LoadView]) -> Vec<Option<String>> {
     let first = |(plan, load): (&&LoadPlanned, &LoadView)| {
-        let has_begun = load.done > plan.before.done || load.in_flight > 0;
+        let has_begun = load.done > plan.before.done || load.in_flight + load.reading > 0;
         let before = plan.after.iter();
         let mut before = before.filter_map(|id| loads.get(id.0 as usize));
         let first = before.find(|other| !has_begun && !load.is_over() && !other.is_over());

@@ -33,6 +33,8 @@ pub struct Facets<'a> {
     pub properties: Vec<(&'static str, Cow<'a, str>)>,
     /// It holds a byte that ends or begins records where they travel in frames.
     pub holds_frame: bool,
+    /// Its source ends before it does: another of its name that is whole is the better one.
+    pub is_incomplete: bool,
     /// The reason why it cannot be loaded anywhere.
     pub refused: Option<Reason>,
     /// Remarkable traits of the record, in words without content: they are counted, and the first are named with their
@@ -60,6 +62,31 @@ pub struct AliasRule {
 }
 
 impl Facets<'_> {
+    /// Returns the same with texts of its own.
+    #[must_use]
+    pub fn owned(&self) -> Facets<'static> {
+        let own = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
+        Facets {
+            position: self.position,
+            kind: own(&self.kind),
+            id: self.id.as_ref().map(own),
+            is_named_by_content: self.is_named_by_content,
+            hash: self.hash,
+            sequences: self.sequences.clone(),
+            alias: self.alias,
+            together: self.together,
+            charset: self.charset,
+            within: self.within.clone(),
+            properties: (self.properties.iter())
+                .map(|(word, value)| (*word, own(value)))
+                .collect(),
+            holds_frame: self.holds_frame,
+            is_incomplete: self.is_incomplete,
+            refused: self.refused.clone(),
+            notices: self.notices.clone(),
+        }
+    }
+
     /// Begins with a record of which nothing is known but where it stands and what its bytes are.
     pub fn at(position: Position, hash: u128) -> Self {
         Self {
@@ -75,6 +102,7 @@ impl Facets<'_> {
             within: Vec::new(),
             properties: Vec::new(),
             holds_frame: false,
+            is_incomplete: false,
             refused: None,
             notices: Vec::new(),
         }

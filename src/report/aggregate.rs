@@ -9,7 +9,8 @@ use super::{
     Error,
     causes::{Causes, severity},
     document::{
-        Example, Latency, LoadReport, Problem, Report, RequestFigures, SessionEnd, Totals, VERSION,
+        Example, HistoryCheck, Latency, LoadReport, Problem, Report, RequestFigures, SessionEnd,
+        Totals, VERSION,
     },
     join::{JoinedRun, Record},
 };
@@ -208,7 +209,7 @@ impl Aggregate {
         let last = history.sessions.last().map(|session| session.number);
         let end = history.end.as_ref().filter(|end| Some(end.session) == last);
         let names: Vec<_> = self.loads.iter().map(|load| load.name.clone()).collect();
-        let from_history = history.consulted;
+        let consulted = &history.consulted;
         let causes = self.causes.finish();
         Report {
             report: VERSION,
@@ -235,7 +236,8 @@ impl Aggregate {
             latency: latency(self.latencies.as_ref(), self.longest),
             loads: self.loads,
             types: self.types,
-            from_history,
+            from_history: consulted.loaded,
+            history: HistoryCheck::of(consulted),
             in_doubt: self.in_doubt,
             resent: self.resent,
             causes,

@@ -69,6 +69,10 @@ pub struct Report {
     pub types: BTreeMap<String, Totals>,
     /// Records that earlier runs had loaded: they count as unchanged, and not each of them was looked for in the store.
     pub from_history: u64,
+    /// The answers of the stores when they were asked whether they still hold what earlier runs had loaded; none where nothing
+    /// is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryCheck>,
     /// Messages that were sent again because their acknowledgement was lost, and were acknowledged then: a receiver that does
     /// not know them by MSH-10 has them twice.
     #[serde(default, skip_serializing_if = "is_none")]
@@ -81,6 +85,17 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Records with a problem that `problems` does not list, because too many kinds of problems came.
     pub unlisted_problems: u64,
+}
+
+/// The answers of the stores when they were asked whether they still hold what earlier runs had loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryCheck {
+    /// Records that were asked for first, as a sample.
+    pub sampled: u64,
+    /// Of the records from the history, those that were asked for one by one, because some of the sample were gone.
+    pub asked: u64,
+    /// Records that earlier runs had loaded and that were no longer there as they were loaded: the run sends them again.
+    pub gone: u64,
 }
 
 impl Report {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     Report, Totals,
     format::{display_latency, kind, sent, stretches},
+    past,
 };
 use crate::{
     record::Outcome,
@@ -38,12 +39,8 @@ pub(super) fn figures(report: &Report) -> Vec<(&'static str, String)> {
     if let Some(rate) = report.records_per_second {
         rows.push(("Speed", format!("{} records/s", speed(rate))));
     }
-    if report.from_history > 0 {
-        let count = grouped(report.from_history);
-        rows.push((
-            "From history",
-            format!("{count} records, not asked for one by one"),
-        ));
+    if let Some(told) = past::brief(report) {
+        rows.push(("From history", told));
     }
     if report.resent > 0 {
         let count = grouped(report.resent);

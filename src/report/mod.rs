@@ -27,6 +27,7 @@ pub mod json;
 mod junit;
 pub mod markdown;
 mod mistake;
+mod past;
 mod problems;
 mod records;
 mod rejected;
@@ -37,8 +38,8 @@ mod words;
 pub use aggregate::of;
 pub use brief::shorten;
 pub use document::{
-    Cause, Example, Latency, LoadReport, Problem, Report, RequestFigures, SessionEnd, Totals,
-    VERSION,
+    Cause, Example, HistoryCheck, Latency, LoadReport, Problem, Report, RequestFigures, SessionEnd,
+    Totals, VERSION,
 };
 pub use html::SCRIPT;
 pub use records::{FEW, keep_ids, write_ids, write_records};

@@ -8,6 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 use super::{
     Report, SessionEnd, Totals, Words,
     format::{Paint, WIDTH, display_latency, kind, plain, quoted, records, sent, stretches},
+    past,
     problems::problems,
 };
 use crate::{
@@ -121,8 +122,7 @@ fn figures(out: &mut String, report: &Report, paint: Paint) {
             row(out, "", &format!("[{outcome}]"), &value);
         }
     }
-    if report.from_history > 0 {
-        let value = format!("{}, not asked for one by one", grouped(report.from_history));
+    if let Some(value) = past::brief(report) {
         row(out, "", "[from history]", &value);
     }
     if report.resent > 0 {
@@ -330,13 +330,8 @@ fn closing(out: &mut String, report: &Report, run: &RunDirectory, shows_words: b
             "Unknown         as said above; to send them again\n                stoker resume {path} --replay {replay}"
         );
     }
-    if report.from_history > 0 {
-        let _ = writeln!(
-            out,
-            "From history    {}, of which the store was asked for a sample only:\n                \
-             `--fresh` sends all again, and with `compare: true` asks for each",
-            records(report.from_history)
-        );
+    if let Some(told) = past::at_length(report) {
+        let _ = writeln!(out, "From history    {told}");
     }
 }
 

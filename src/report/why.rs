@@ -193,7 +193,7 @@ impl<'a> Why<'a> {
         match self.record.outcome {
             Outcome::Unknown => Some(self.after_doubt()),
             Outcome::Unsupported if self.record.code.as_deref() == Some(TWICE) => Some(
-                "the first is sent: see which of them is right (`stoker check` names them), take the others out, and load again".to_owned(),
+                "the first is sent, or the first that is whole: see which of them is right (`stoker check` names them), take the others out, and load again".to_owned(),
             ),
             Outcome::Unsupported => Some(
                 "`stoker check` names every such record; mend the files and load again".to_owned(),

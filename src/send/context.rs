@@ -42,7 +42,41 @@ pub(super) struct LoadContext {
     pub(super) sizes: Sizes,
 }
 
+/// Some records are being read back; it is over when this is dropped.
+pub(super) struct Reading<'a> {
+    load: &'a LoadContext,
+    records: u64,
+}
+
+impl Reading<'_> {
+    fn tell(&self, is_over: bool) {
+        if self.records > 0 {
+            self.load.setup.observe.observe(&Event::Reading {
+                load: self.load.id,
+                records: self.records,
+                is_over,
+            });
+        }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.tell(true);
+    }
+}
+
 impl LoadContext {
+    /// Tells those who watch that the target is asked what it holds of some records.
+    pub(super) fn reading(&self, records: usize) -> Reading<'_> {
+        let reading = Reading {
+            load: self,
+            records: records as u64,
+        };
+        reading.tell(false);
+        reading
+    }
+
     /// Returns where a record stands, for people.
     pub(super) fn place(&self, position: Position) -> String {
         let file = self.setup.plan.source_name(position.source);

@@ -57,6 +57,7 @@ pub(super) async fn compare(load: &LoadContext, mut work: Work) -> (Work, Vec<Se
             as futures::future::BoxFuture<'_, Found>
     });
     let comparisons: Vec<_> = comparisons.collect();
+    let _reading = load.reading(comparisons.len());
     let found: Vec<Found> = stream::iter(comparisons).buffered(READS).collect().await;
     let mut settled = Vec::new();
     let (mut steps, mut bodies) = (Vec::new(), Vec::new());

@@ -55,11 +55,13 @@ impl Versions {
 
     /// Reads the versions that updates have to name, as far as they are not known. Whatever goes wrong with the reading, the
     /// update itself will tell.
-    pub(super) async fn read(
+    /// `tell` is told how many are read, and what it returns is dropped when they are.
+    pub(super) async fn read<R>(
         &self,
         connection: &TargetConnection,
         steps: &[Step],
         held: &mut Held,
+        tell: impl FnOnce(usize) -> R,
     ) {
         let wanted: Vec<(StepId, String, String)> = steps
             .iter()
@@ -70,6 +72,7 @@ impl Versions {
         if wanted.is_empty() {
             return;
         }
+        let _reading = tell(wanted.len());
         let (gate, target) = (&connection.gate, &*connection.target);
         let reads = wanted.into_iter().map(|(number, kind, id)| async move {
             let read = gate.call_for_record(|| target.read(&kind, &id)).await;

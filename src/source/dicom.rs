@@ -75,6 +75,7 @@ pub(super) fn read(reader: &mut dyn Read, sink: &mut ItemEmitter<'_>) -> Result<
             facets.properties = vec![("transfer syntax", syntax.into())];
             if is_cut {
                 facets.notices.push(CUT);
+                facets.is_incomplete = true;
             }
         }
         Err(refusal) => facets.refused = Some(reason(*refusal)),

@@ -338,7 +338,9 @@ impl Observe for Trail {
             | Event::Target { .. }
             | Event::Way { .. }
             | Event::Stopping { .. }
-            | Event::Concluding { .. } => {}
+            | Event::Concluding { .. }
+            | Event::AtWork { .. }
+            | Event::Reading { .. } => {}
         }
     }
 }

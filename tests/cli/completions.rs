@@ -42,6 +42,14 @@ fn fish(bed: &Bed, line: &str) -> Vec<String> {
     names
 }
 
+/// What fish shows of a line, with the descriptions.
+fn fish_tells(bed: &Bed, line: &str) -> String {
+    let script = format!(
+        "set -x PATH (path dirname $STOKER) $PATH; source completions.fish; complete -C '{line}'"
+    );
+    lines(bed, "fish", &["--no-config", "-c", &script]).join("\n")
+}
+
 fn lines(bed: &Bed, shell: &str, args: &[&str]) -> Vec<String> {
     let ran = Command::new(shell)
         .args(args)
@@ -114,6 +122,19 @@ fn completes(shell: &str, offered: Offers) {
             offered(&bed, &format!("stoker {verb} se")),
             [&*name],
             "{verb}"
+        );
+    }
+    // Verbs, flags and the values of flags are there beside what the program itself is asked for.
+    if shell == "fish" {
+        let told = |line: &str| fish_tells(&bed, line);
+        assert!(told("stoker ver").starts_with("verify\tCompare what the stores hold"));
+        assert!(told("stoker load --tar").contains("--target\tOnly loads into this target"));
+        assert!(told("stoker load --progress li").contains("lines\t"));
+        assert!(told("stoker load m.y").contains("m.yaml"));
+        assert_eq!(
+            told("stoker generate completions ").lines().count(),
+            5,
+            "shells only"
         );
     }
     if shell != "bash" {

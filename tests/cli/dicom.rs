@@ -137,6 +137,41 @@ fn an_odd_file_of_an_instance_is_called_what_it_is() {
     assert_eq!((bed.count("created"), bed.count("unsupported")), (5, 1));
 }
 
+/// A copy that broke off may stand before the whole one, in its folder or in another.
+#[test]
+fn of_two_files_of_an_instance_the_whole_one_is_sent() {
+    let bed = Bed::new();
+    bed.write("m.yaml", MANIFEST);
+    let whole = instance(1, 1, 8);
+    put(&bed, "in/a.dcm", &whole[..whole.len() - 2]);
+    put(&bed, "in/b.dcm", &whole[..whole.len() - 4]);
+    put(&bed, "in/c.dcm", &whole);
+    put(&bed, "in/d.dcm", &whole[..whole.len() - 2]);
+    // Where none is whole, the first is sent.
+    let other = instance(1, 2, 8);
+    put(&bed, "in/e.dcm", &other[..other.len() - 2]);
+    put(&bed, "in/f.dcm", &other[..other.len() - 4]);
+    let plan = bed.run(&["plan", "m.yaml"]).exits(0).out;
+    for words in [
+        "plan: 2 records to send",
+        "4 (same-name-other-bytes)",
+        "in/a.dcm:1: the file ends before its data set does; in/c.dcm:1 holds the same record whole, and that one is sent",
+        "the file ends before its data set does: 2 more",
+    ] {
+        assert!(plan.contains(words), "{words}: {plan}");
+    }
+    assert_eq!(bed.run(&["plan", "m.yaml"]).exits(0).out, plan);
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("unsupported")), (2, 4));
+    let name = name(1, 1);
+    bed.run(&["get", &name, "--out", "got", "--local", "store"])
+        .exits(0);
+    assert_eq!(fs::read(bed.path("got")).unwrap(), whole);
+    // Once it is loaded, nothing is sent again.
+    bed.run(&["load", "m.yaml"]).exits(1);
+    assert_eq!((bed.count("created"), bed.count("unchanged")), (0, 2));
+}
+
 /// A private value or a document may be larger than any header.
 #[test]
 fn the_plan_names_the_size_of_the_largest_instance() {

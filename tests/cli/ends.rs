@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -358,4 +358,26 @@ fn a_reader_that_goes_away_ends_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
     assert_eq!(bed.count("updated"), RECORDS as u64);
     store.holds_all(0);
+}
+
+/// A server that is ended by Ctrl-C, as its words say, has ended as meant.
+#[test]
+fn a_server_ends_well_when_it_is_interrupted() {
+    for signal in ["-INT", "-TERM"] {
+        let bed = Bed::new();
+        let mut child = bed
+            .command(&["emulate", "--dir", "served", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        let out = child.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut first).unwrap();
+        assert!(first.starts_with("http://"), "{first}");
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
+    }
 }

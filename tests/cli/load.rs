@@ -188,6 +188,17 @@ fn standard_input_and_compressed_files_are_loaded() {
     }
 }
 
+/// Every record is read back, of the run and of what the files say now, and is the same; the store holds nothing besides.
+fn is_all_there(bed: &Bed, manifest: &str) {
+    let run = bed.newest_run();
+    for what in [run.to_str().unwrap(), manifest] {
+        let verified = bed.run(&["verify", what, "--all", "--json"]).exits(0);
+        let found: serde_json::Value = serde_json::from_str(&verified.out).unwrap();
+        assert_eq!(found["same"], true, "{found}");
+        assert_eq!(found["differing"], serde_json::json!([]), "{found}");
+    }
+}
+
 #[test]
 fn the_smoke_set_loads_as_bundles_and_reads_back_as_ndjson() {
     let Some(set) = data::set("synthea-r4-2021-smoke") else {
@@ -206,6 +217,7 @@ fn the_smoke_set_loads_as_bundles_and_reads_back_as_ndjson() {
     let report = bed.report();
     assert_eq!(report["records"], 3209);
     assert_eq!(bed.count("created") + bed.count("matched"), 3209);
+    is_all_there(&bed, "bundles.yaml");
 
     let bed = Bed::new();
     bed.write(
@@ -217,6 +229,7 @@ fn the_smoke_set_loads_as_bundles_and_reads_back_as_ndjson() {
     );
     bed.run(&["load", "ndjson.yaml"]).exits(0);
     assert_eq!(bed.count("created"), 3209);
+    is_all_there(&bed, "ndjson.yaml");
     // A second load by comparison proves that what is stored equals its source, decimals by their text.
     bed.write(
         "again.yaml",

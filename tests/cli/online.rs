@@ -1,8 +1,10 @@
 //! `stoker plan --online`: what a load would change, before it changes anything.
 
 use std::{
+    collections::HashMap,
     io::Write as _,
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -105,7 +107,8 @@ fn conditions_are_searched_for() {
         .run(&["create", "second.json", "--local", "store"])
         .exits(0);
     for (interaction, found) in [
-        ("conditional-create", [1, 0, 1, 1, 0]),
+        // What earlier runs have loaded is left alone, whatever meets its condition by now.
+        ("conditional-create", [1, 0, 2, 0, 0]),
         ("conditional-update", [1, 1, 0, 1, 0]),
         ("create", [3, 0, 0, 0, 0]),
     ] {
@@ -447,4 +450,125 @@ fn what_would_change_is_shown_by_its_paths() {
     let _ = bed.run(&["load", "m.yaml"]).exits(0);
     let ran = bed.run(&["plan", "m.yaml", "--online", "--diff"]).exits(0);
     assert!(!ran.out.contains("would change"), "{}", ran.out);
+}
+
+/// A server that keeps what it is given, and no versions, so that nobody sees by a version what has changed there.
+fn keeper() -> (String, Arc<Mutex<HashMap<String, String>>>) {
+    let kept = Arc::new(Mutex::new(HashMap::new()));
+    let held = Arc::clone(&kept);
+    let url = responder::start_raw(move |head, body| {
+        let mut words = head.split(' ');
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let mut kept = held.lock().unwrap();
+        match (method, path.trim_start_matches("/fhir/")) {
+            (_, "metadata") => responder::response("200 OK", "", CAPABILITIES),
+            ("PUT", name) => {
+                let before = kept.insert(name.to_owned(), body.to_owned());
+                let status = before.map_or("201 Created", |_| "200 OK");
+                responder::response(status, "", body)
+            }
+            (_, name) => match kept.get(name) {
+                Some(body) => responder::response("200 OK", "", body),
+                None => responder::response("404 Not Found", "", "{}"),
+            },
+        }
+    });
+    (url, kept)
+}
+
+fn patients(numbers: std::ops::Range<u32>, members: &str) -> String {
+    let lines = numbers
+        .map(|number| format!("{{\"resourceType\":\"Patient\",\"id\":\"p{number}\"{members}}}\n"));
+    lines.collect()
+}
+
+#[test]
+fn what_a_load_leaves_alone_though_it_changed_is_said_as_such() {
+    let (url, kept) = keeper();
+    let bed = Bed::new();
+    bed.write("p.ndjson", &patients(0..40, ""));
+    let load = "files: [p.ndjson], interaction: update";
+    let manifest = |load: &str| {
+        let remote = format!("fhir: {{ url: \"{url}\" }}");
+        manifest(load).replace("local: store", &remote)
+    };
+    bed.write("m.yaml", &manifest(load));
+    bed.run(&["load", "m.yaml"]).exits(0);
+    assert_eq!(counts(&online(&bed, 0)), [0, 0, 40]);
+    for number in 0..5 {
+        let record = patients(number..number + 1, ",\"active\":true");
+        let mut kept = kept.lock().unwrap();
+        kept.insert(format!("Patient/p{number}"), record);
+    }
+    let plan = ["plan", "--online", "--diff", "m.yaml"];
+    let told = bed.run(&plan).exits(0).out;
+    for said in [
+        "unchanged     35: earlier runs",
+        "left alone    5: earlier runs",
+        "plan: 0 records to send, 0 records that cannot be loaded, 35 unchanged, 5 changed or gone and left alone",
+        "online: load all: 0 to create, 0 to update, 35 to leave as they are",
+        "5 records that earlier runs have loaded are no longer as they were: 5 changed",
+        "`stoker load --fresh` sends everything",
+        "changed since an earlier run loaded them, and left alone\n  Patient  p0",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+    assert!(!told.contains("would change"), "{told}");
+    let found = online(&bed, 10);
+    assert_eq!(found["changed"], 5, "{found}");
+    assert_eq!(found["missing"], 0, "{found}");
+    assert_eq!(counts(&found), [0, 0, 35]);
+    let json = bed.run(&["plan", "--online", "--json", "m.yaml"]).exits(0);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    for (key, count) in [("sent", 0), ("unchanged", 35), ("left_alone", 5)] {
+        assert_eq!(json[key], count, "{key}");
+        assert_eq!(json["loads"][0][key], count, "{key}");
+    }
+    // What compares looks at each record itself, and sends what differs.
+    bed.write("m.yaml", &manifest(&format!("{load}, compare: true")));
+    assert_eq!(counts(&online(&bed, 10)), [0, 5, 35]);
+    let told = bed.run(&plan).exits(0).out;
+    assert!(told.contains("plan: 5 records to send"), "{told}");
+    assert!(told.contains("0 to create, 5 to update, 35 to"), "{told}");
+    assert!(told.contains("would change\n  Patient  p0"), "{told}");
+    let loaded = bed.run(&["load", "m.yaml"]).exits(0).out;
+    assert!(loaded.contains("[updated]              5"), "{loaded}");
+}
+
+#[test]
+fn a_load_says_what_was_gone_of_what_earlier_runs_had_loaded() {
+    let bed = Bed::new();
+    bed.write("p.ndjson", &patients(0..40, ""));
+    bed.write(
+        "m.yaml",
+        &manifest("files: [p.ndjson], interaction: update"),
+    );
+    bed.run(&["load", "m.yaml"]).exits(0);
+    // Another manifest changes 15; a sample of 30 meets some of each.
+    bed.write("other.ndjson", &patients(25..40, ",\"active\":true"));
+    let other = manifest("files: [other.ndjson], interaction: update");
+    bed.write("other.yaml", &format!("{other}state: other\n"));
+    bed.run(&["load", "other.yaml"]).exits(0);
+    let plan = bed.run(&["plan", "m.yaml"]).exits(0).out;
+    assert!(plan.contains("plan: 15 records to send"), "{plan}");
+    assert!(plan.contains("a load reads 70 records first"), "{plan}");
+    let loaded = bed.run(&["load", "m.yaml"]).exits(0).out;
+    for said in [
+        "[from history]         25, each asked for; 15 more were gone or changed",
+        "From history    40 records that earlier runs had loaded: the store no longer held 15 as loaded",
+        "so 15 were sent again; the other 25 were asked for one by one",
+    ] {
+        assert!(loaded.contains(said), "{said}: {loaded}");
+    }
+    assert!(!loaded.contains("a sample only"), "{loaded}");
+    let loaded = bed.run(&["load", "m.yaml"]).exits(0).out;
+    assert!(
+        loaded.contains("40, a sample of 30 asked for\n"),
+        "{loaded}"
+    );
+    // Another store in its place holds none of them.
+    fs::remove_dir_all(bed.path("store")).unwrap();
+    let loaded = bed.run(&["load", "m.yaml"]).exits(0).out;
+    let said = "40 records that earlier runs had loaded: the store no longer held them\n                so 40 were sent again";
+    assert!(loaded.contains(said), "{loaded}");
 }

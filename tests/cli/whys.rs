@@ -269,7 +269,7 @@ fn quiet_means_only_what_is_wrong() {
     assert!(!ran.out.contains("[records/s]"), "{}", ran.out);
     assert!(
         ran.out
-            .contains("[from history]         1, not asked for one by one"),
+            .contains("[from history]         1, a sample of 1 asked for"),
         "{}",
         ran.out
     );

@@ -6,7 +6,7 @@ use stoker::{
     event::LoadId,
     journal::{
         Ending, Journal, Ledger as _, RunDirectory, SettleLine, Settlement, Tally,
-        format::{EndLine, SessionLine},
+        format::{ConsultedLine, EndLine, SessionLine},
     },
     manifest::{
         Auth, Concurrency, ExistingSettings, GoogleStore, Identity, LoadSettings, Retry,
@@ -539,7 +539,11 @@ pub(super) async fn make_every() -> Made {
     (doubt.line.status, doubt.line.latency_us) = (None, None);
     doubt.line.note = Some("no answer came; whether it took the record is not known: `settle: tag` or `identifier` would let the store be asked".to_owned());
     let digits = refused(17, 400, "processing", "HAPI-0960", "12");
-    journal.consulted(1).await.unwrap();
+    let consulted = ConsultedLine {
+        loaded: 1,
+        ..ConsultedLine::default()
+    };
+    journal.consulted(consulted).await.unwrap();
     journal
         .settle(vec![
             settled(0, Outcome::Created, 201),

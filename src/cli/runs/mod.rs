@@ -72,7 +72,7 @@ pub(super) fn run(args: &RunsArgs, context: Context) -> Result<Exit, Error> {
     if args.json {
         for run in &listed {
             let line = serde_json::to_string(run).map_err(Error::disk)?;
-            context.printer.result(&line);
+            context.printer.json(&line);
         }
     } else if listed.is_empty() {
         let message = format!("no runs in {}", plain(&state.display().to_string()));

@@ -13,7 +13,7 @@ use crate::{
     unload::{Referred, ReferredTo, Unload},
 };
 
-use super::records;
+use super::{super::watching::AtWork, records};
 
 /// The stores' answers, for programs.
 #[derive(Serialize)]
@@ -64,11 +64,16 @@ impl Opened {
         how: How,
         goes: &(dyn Fn(&str, &str, &str) -> bool + Sync),
         stop: &Stop,
+        context: Context,
     ) -> Result<Option<Referred>, Error> {
         let is_open = how.dry_run || !how.yes && super::can_be_asked();
         if !is_open || self.draft.records() == 0 {
             return Ok(None);
         }
+        let at_work = AtWork::begin(
+            context.printer,
+            "asking the stores what refers to these records",
+        );
         let names = self.draft.targets(false);
         let (mut connections, mut untold) = (HashMap::new(), Vec::new());
         let (mut open, nobody) = (HashMap::new(), Observed::nobody());
@@ -108,6 +113,7 @@ impl Opened {
         let asked = async { unload.referred(goes).await.map_err(failed) };
         let asked = unless_stopped(stop, asked).await;
         connect::close_all(connections).await;
+        drop(at_work);
         let mut referred = asked?;
         referred.untold.extend(untold);
         Ok(Some(referred))

@@ -15,7 +15,7 @@ use super::{
     observed::Observed,
     printer::Printer,
     state, stores,
-    watching::{SAMPLED_EVERY, SHOWN_EVERY, records},
+    watching::{AtWork, SAMPLED_EVERY, SHOWN_EVERY, records},
 };
 use crate::{
     diagnostic::Diagnostic,
@@ -271,12 +271,14 @@ impl Opened {
         let restores = how.restore && self.draft.updates() > 0;
         if self.draft.records() > 0 || restores {
             let names = self.draft.targets(restores);
+            let at_work = AtWork::begin(context.printer, "asking the stores what they are");
             let connecting = stores::connect(&self.saved.header, &names);
             let connections = unless_stopped(stop, connecting).await?;
             let ended = async {
                 let circle = self.draft.largest_circle();
                 let facts = stores::of(&self.saved.header, &names, &connections, circle, observed);
                 let stores = unless_stopped(stop, facts).await?;
+                drop(at_work);
                 self.carry_out(how, &stores, observed, stop, context).await
             }
             .await;
@@ -318,6 +320,11 @@ impl Opened {
             restores: how.restore,
             done: observed,
         };
+        let mut all = self.draft.records();
+        if how.restore {
+            all += self.draft.updates();
+        }
+        let at_work = AtWork::begin(context.printer, "looking up what refers to what");
         let done = AtomicU64::new(0);
         let is_stopping = || stop.is_stopping();
         let told = |more: u64| {
@@ -335,16 +342,18 @@ impl Opened {
                     is_told = true;
                     context.printer.message(STOPPING);
                 }
-                _ = sampling.tick() => observed.sample(stores),
+                _ = sampling.tick() => {
+                    observed.sample(stores);
+                    let done = done.load(Ordering::Relaxed);
+                    if done > 0 {
+                        at_work.so_far("deleting", done, all);
+                    }
+                }
                 () = stop.dropping() => {
                     return Err(Error::new(Exit::Interrupted, "interrupted")
                         .hint("repeat the command to go on"));
                 }
-                _ = showing.tick() => {
-                    let mut all = self.draft.records();
-                    if how.restore {
-                        all += self.draft.updates();
-                    }
+                _ = showing.tick() => if !at_work.is_shown() {
                     let done = done.load(Ordering::Relaxed);
                     let message = format!("{} of {}", grouped(done), records(all));
                     context.printer.message(&message);

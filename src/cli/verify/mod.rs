@@ -20,7 +20,7 @@ use super::{
     scratch::{self, Scratch},
     select::Selection,
     sources, state, stores,
-    watching::{self, SAMPLED_EVERY, SHOWN_EVERY, records},
+    watching::{self, AtWork, SAMPLED_EVERY, SHOWN_EVERY, records},
 };
 use kept::{Aside, Kept};
 use proven::prove;
@@ -125,8 +125,13 @@ async fn of_run(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::disk(error)),
     };
+    let at_work = AtWork::begin(
+        context.printer,
+        "reading the journal and the plan of the run",
+    );
     let history = journal::read(&run.journal()).map_err(Error::disk)?;
     if history.brief.is_some() {
+        drop(at_work);
         let message = format!("{} sent nothing, and is kept in brief", quoted(run.path()));
         return Err(Error::usage(message).hint("verify the manifest: `stoker verify MANIFEST`"));
     }
@@ -139,6 +144,7 @@ async fn of_run(
     }
     let saved = Saved::open(&run.plan()).map_err(Error::disk)?;
     let was_spooled = run.spool().exists();
+    at_work.say("looking whether the sources are as they were");
     let checked = sources::check_sources(&saved, &run, false, WAY_ON).await;
     let verified = match checked {
         Ok(()) => {
@@ -150,7 +156,7 @@ async fn of_run(
                 observe,
                 context,
             };
-            work.verify(history).await
+            work.verify(history, at_work).await
         }
         Err(error) => Err(error),
     };
@@ -160,6 +166,9 @@ async fn of_run(
     }
     verified
 }
+
+/// Said while the targets are asked about themselves.
+const ASKING: &str = "asking the stores what they are";
 
 /// The advice about sources that are not what they were.
 const WAY_ON: &str = "put it back as it was, or verify the manifest: `stoker verify MANIFEST` goes by what the files say now";
@@ -180,15 +189,18 @@ async fn of_manifest(
     for target in &header.targets {
         connect::refuse_missing(&target.settings)?;
     }
+    let at_work = AtWork::begin(context.printer, ASKING);
     let connections = connect::connect_all(&header).await?;
     let verified = async {
         let header = connect::with_facts(header, &connections).await?;
+        drop(at_work);
         let scratch = Scratch::create()?;
         let watcher = watching::for_people(context.printer).and(Arc::clone(observe));
         let how = Planning::aside(&header, &scratch, &watcher, stop);
         let surveyed = how.write(&scratch.run().plan(), scratch::ELSEWHERE).await;
         watcher.finish();
         planning::refuse_problems(&surveyed?.problems, context)?;
+        let at_work = AtWork::begin(context.printer, "looking up what earlier runs have loaded");
         let saved = Saved::open(&scratch.run().plan()).map_err(Error::disk)?;
         let saved = Arc::new(saved);
         planning::consult(
@@ -209,7 +221,7 @@ async fn of_manifest(
             observe,
             context,
         };
-        work.verify(history).await
+        work.verify(history, at_work).await
     }
     .await;
     connect::close_all(connections).await;
@@ -256,7 +268,7 @@ impl Work<'_> {
         targets
     }
 
-    async fn verify(self, history: journal::JournalIndex) -> Result<Exit, Error> {
+    async fn verify(self, history: journal::JournalIndex, at_work: AtWork) -> Result<Exit, Error> {
         let Self {
             args,
             ref saved,
@@ -270,6 +282,7 @@ impl Work<'_> {
         let names: Vec<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
         let observed = Observed::begin(Arc::clone(observe), targets.clone());
         let bodies = Arc::new(Bodies::new(sources::readable(&saved.sources, &run.spool())));
+        at_work.say(ASKING);
         let connections = stores::connect(header, &names).await?;
         let kept = (!is_whole).then_some(Kept { run, context });
         let verified = async {
@@ -289,6 +302,9 @@ impl Work<'_> {
             let proven = if args.counts {
                 None
             } else {
+                if verify.has_doubts() {
+                    at_work.say("asking about records of which nobody knows whether they arrived");
+                }
                 prove(&verify, run, context).await?
             };
             if proven.is_some() {
@@ -306,7 +322,7 @@ impl Work<'_> {
                 }
             }
             let going = state.as_mut().or(aside.as_mut().map(|a| &mut a.state));
-            let mut verified = carry_out(&verify, going, &observed, context).await?;
+            let mut verified = carry_out(&verify, going, &observed, &at_work, context).await?;
             verified.proven = proven.unwrap_or_default();
             if let Some(state) = state {
                 state.end().map_err(Error::disk)?;
@@ -319,6 +335,7 @@ impl Work<'_> {
         .await;
         observed.finish();
         connect::close_all(connections).await;
+        drop(at_work);
         let mut told = Told {
             args,
             verified: verified?,
@@ -338,8 +355,12 @@ async fn carry_out(
     verify: &Verify<'_>,
     state: Option<&mut State>,
     observed: &Observed,
+    at_work: &AtWork,
     context: Context,
 ) -> Result<Verified, Error> {
+    let all: u64 = verify.plan.summary.records();
+    let all = verify.sample.map_or(all, |sample| sample.min(all));
+    at_work.say("counting what the stores hold");
     let read = Cell::new(0_u64);
     let told = |more: u64| read.set(read.get() + more);
     let mut going = std::pin::pin!(verify.run(&told, state));
@@ -349,8 +370,13 @@ async fn carry_out(
     loop {
         tokio::select! {
             ended = &mut going => return ended.map_err(failed),
-            _ = sampling.tick() => observed.sample(verify.stores),
-            _ = showing.tick() => {
+            _ = sampling.tick() => {
+                observed.sample(verify.stores);
+                if read.get() > 0 {
+                    at_work.so_far("comparing with the stores", read.get(), all);
+                }
+            }
+            _ = showing.tick() => if !at_work.is_shown() {
                 context.printer.message(&format!("{} compared", records(read.get())));
             }
         }

@@ -125,7 +125,7 @@ fn existing(reader: &mut Reader<'_>, draft: &Draft) {
     {
         let (message, hint) = if is_dicom {
             (
-                "of instances that come twice in the files the first is sent, whatever `duplicates` say",
+                "of instances that come twice in the files the first is sent, or the first that is whole, whatever `duplicates` say",
                 "say what becomes of those that the store already holds: `skip`, `verify` or `replace`",
             )
         } else {

@@ -53,6 +53,9 @@ pub(super) struct Known {
     parcels: BTreeMap<u64, Parcel>,
     /// The number of records that wait.
     waiting: usize,
+    /// Records that are not whole, with their sources: they are decided about when their load ends, for another of the same name may
+    /// be whole.
+    aside: Vec<(SourceFile, Facets<'static>)>,
     /// By load: what was seen of what records are parts of.
     within: HashSet<(u32, &'static str, u64)>,
 }
@@ -62,6 +65,7 @@ struct Named {
     at: At,
     hash: u128,
     place: Box<str>,
+    is_incomplete: bool,
 }
 
 /// The last record of an alias.
@@ -87,6 +91,9 @@ struct Parcel {
     bytes: u64,
 }
 
+/// No more that are not whole are put aside; further ones are decided about when they come.
+const ASIDE: usize = 10_000;
+
 /// No more wait at a time, over all parcels: files of one study mostly lie together.
 const WAITING: usize = 10_000;
 
@@ -94,10 +101,33 @@ const WAITING: usize = 10_000;
 const AROUND: u64 = 256;
 
 impl Planner<'_> {
-    /// Decides about a record that refers to no others.
+    /// Decides about a record that refers to no others, or puts it aside.
     pub fn facets(&mut self, file: &SourceFile, found: &Facets<'_>) {
+        let is_replaceable = found.is_incomplete && found.refused.is_none() && found.id.is_some();
+        if is_replaceable && self.known.aside.len() < ASIDE {
+            self.known.aside.push((file.clone(), found.owned()));
+        } else {
+            self.decide(file, found);
+        }
+    }
+
+    fn decide(&mut self, file: &SourceFile, found: &Facets<'_>) {
         let name = file.origin.to_string();
         let place = found.position.display(&name).to_string();
+        let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
+        if let Some(named) = named.filter(|_| found.is_incomplete)
+            && let Some(whole) = self.known.named.get(&named).cloned()
+            && !whole.is_incomplete
+        {
+            for notice in &found.notices {
+                let whole = &whole.place;
+                self.remarkable(
+                    notice,
+                    format!("{place}: {notice}; {whole} holds the same record whole, and that one is sent"),
+                );
+            }
+            return self.again(found, &whole);
+        }
         for notice in &found.notices {
             self.remarkable(notice, format!("{place}: {notice}"));
         }
@@ -115,7 +145,6 @@ impl Planner<'_> {
         }
         let key = |value: u64| self.key(value);
         let sequences: Vec<u64> = found.sequences.iter().copied().map(key).collect();
-        let named = found.id.as_deref().map(|id| self.key(hash(id.as_bytes())));
         if let Some(named) = named
             && let Some(first) = self.known.named.get(&named).cloned()
         {
@@ -146,14 +175,21 @@ impl Planner<'_> {
         if let Some(twin) = twin {
             step.links.push(Link::follows(StepId(twin)));
         }
-        let remember = named.map(|named| (named, found.hash, place));
+        let remember = named.map(|named| {
+            let known = Named {
+                at: At::Waiting(0),
+                hash: found.hash,
+                place: place.into(),
+                is_incomplete: found.is_incomplete,
+            };
+            (named, known)
+        });
         let may_travel_together = twin.is_none() && self.may_travel_together();
         match found.together.filter(|_| may_travel_together) {
             Some(together) => {
-                if let Some((named, hash, place)) = remember {
-                    let at = At::Waiting(together);
-                    let place = place.into();
-                    self.known.named.insert(named, Named { at, hash, place });
+                if let Some((named, mut known)) = remember {
+                    known.at = At::Waiting(together);
+                    self.known.named.insert(named, known);
                 }
                 self.add(together, step, named);
             }
@@ -216,8 +252,15 @@ impl Planner<'_> {
         }
     }
 
-    /// Ends a load: what waited goes out.
+    /// Ends a load: what was put aside is decided about, and what waited goes out.
     pub fn load_end(&mut self) {
+        for (file, found) in std::mem::take(&mut self.known.aside) {
+            self.decide(&file, &found);
+        }
+        self.let_all_go();
+    }
+
+    fn let_all_go(&mut self) {
         while let Some((&together, _)) = self.known.parcels.first_key_value() {
             self.let_go(together);
         }
@@ -257,7 +300,15 @@ impl Planner<'_> {
         } else {
             Action::Unsupported(Reason::new(
                 ReasonCode::SameNameOtherBytes,
-                format!("{} has the same name and other bytes", first.place),
+                match (found.is_incomplete, first.is_incomplete) {
+                    (true, false) => {
+                        format!(
+                            "{} has the same name and is whole, and this one is not",
+                            first.place
+                        )
+                    }
+                    _ => format!("{} has the same name and other bytes", first.place),
+                },
             ))
         };
         let step = Step::of(found, self.load, action);
@@ -265,7 +316,7 @@ impl Planner<'_> {
     }
 
     /// Gives a step its number, and remembers it by its names.
-    fn number(&mut self, step: Step, sequences: &[u64], remember: Option<(u64, u128, String)>) {
+    fn number(&mut self, step: Step, sequences: &[u64], remember: Option<(u64, Named)>) {
         let place = Place {
             load: self.load,
             step: StepId(self.numbered),
@@ -274,10 +325,9 @@ impl Planner<'_> {
         for sequence in sequences {
             self.known.last.insert(*sequence, at);
         }
-        if let Some((named, hash, place)) = remember {
-            let at = At::Numbered(at);
-            let place = place.into();
-            self.known.named.insert(named, Named { at, hash, place });
+        if let Some((named, mut known)) = remember {
+            known.at = At::Numbered(at);
+            self.known.named.insert(named, known);
         }
         self.push(step, self.found);
     }
@@ -300,7 +350,7 @@ impl Planner<'_> {
             self.let_go(together);
         }
         if self.known.waiting >= WAITING {
-            self.load_end();
+            self.let_all_go();
         }
         let parcel = self.known.parcels.entry(together).or_default();
         parcel.bytes += bytes;

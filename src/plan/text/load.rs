@@ -75,7 +75,8 @@ impl Load<'_> {
                 format_args!("{}", interactions.join(", ")),
             );
         }
-        if self.found.loaded > 0 {
+        let unchanged = self.found.loaded.saturating_sub(self.found.strayed);
+        if unchanged > 0 {
             let assumed = if self.is_assumed {
                 " (assumed to be there still: the target was not asked)"
             } else {
@@ -84,9 +85,16 @@ impl Load<'_> {
             about(
                 out,
                 "unchanged",
+                format_args!("{unchanged}: earlier runs have loaded them{assumed}"),
+            );
+        }
+        if self.found.strayed > 0 {
+            about(
+                out,
+                "left alone",
                 format_args!(
-                    "{}: earlier runs have loaded them{assumed}",
-                    self.found.loaded
+                    "{}: earlier runs have loaded them; the target holds them no more, or otherwise",
+                    self.found.strayed
                 ),
             );
         }

@@ -32,8 +32,13 @@ pub fn text(header: &PlanHeader, summary: &Summary, forecast: &Forecast) -> Stri
     }
     let unsupported = summary.unsupported();
     let mut rest = format!("{} that cannot be loaded", plural(unsupported, "record"));
-    if forecast.loaded() > 0 {
-        let _ = write!(rest, ", {} unchanged", forecast.loaded());
+    let strayed = forecast.strayed();
+    let unchanged = forecast.loaded().saturating_sub(strayed);
+    if unchanged > 0 {
+        let _ = write!(rest, ", {unchanged} unchanged");
+    }
+    if strayed > 0 {
+        let _ = write!(rest, ", {strayed} changed or gone and left alone");
     }
     if forecast.elsewhere() > 0 {
         let _ = write!(rest, ", {} under other names", forecast.elsewhere());

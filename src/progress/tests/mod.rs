@@ -20,6 +20,7 @@ use crate::{
     record::Outcome,
 };
 
+mod beginning;
 mod forecast;
 
 /// A paper that keeps what was written, for tests that gave the writer away.

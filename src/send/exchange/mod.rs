@@ -259,7 +259,9 @@ impl Exchange for Batch<'_> {
     async fn unpark(&mut self) -> Result<(), BuildError> {
         self.let_end().await;
         let (load, steps) = (self.load, &self.unsent.steps);
-        load.versions.read(&load.link, steps, &mut self.held).await;
+        let tell = |records| load.reading(records);
+        let read = load.versions.read(&load.link, steps, &mut self.held, tell);
+        read.await;
         self.find_stretches().await?;
         self.read_bodies().await
     }

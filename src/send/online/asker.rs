@@ -13,7 +13,7 @@ use crate::{
     lookup::{self, Lookups, Matches},
     manifest::LoadSettings,
     plan::{Action, Link, Step, To},
-    record::Operation,
+    record::{Operation, Outcome},
     send::{Earlier, rewrite::BodyRewriter},
     target::{Likeness, Target},
 };
@@ -32,6 +32,17 @@ pub(super) enum Found {
     Unknown,
 }
 
+/// The word of earlier runs on a record, and what a load makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// They have not loaded it: it is sent.
+    No,
+    /// They have loaded it, and the load compares it itself before it believes that.
+    Compared,
+    /// They have loaded it, and it is left alone.
+    Left,
+}
+
 /// Asks a target about the records of one load.
 pub(super) struct Asker<'a> {
     pub(super) gate: &'a Gate,
@@ -45,18 +56,34 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Finds out the effect that the load would have on a record.
-    pub(super) async fn one(&self, Sent { step, beside }: &Sent) -> Answer {
+    /// Tells whether earlier runs have loaded a record, and what the load makes of that.
+    pub(super) fn known(&self, step: &Step) -> Known {
+        let is_compared =
+            self.settings.compare && step.action.operation() == Some(Operation::Update);
+        match self.earlier.is_settled(step.number) {
+            false => Known::No,
+            true if is_compared => Known::Compared,
+            true => Known::Left,
+        }
+    }
+
+    /// Finds out the effect that the load would have on a record, or has not for what earlier runs have loaded of it.
+    pub(super) async fn one(&self, Sent { step, beside }: &Sent, known: Known) -> Answer {
+        // The store took it under a name that nobody knows.
+        if known != Known::No && self.earlier.outcome(step.number) == Some(Outcome::Unknown) {
+            return Ok(Found::Leave);
+        }
         match step.action.operation() {
-            Some(Operation::Update) => self.update(step, beside).await,
+            Some(Operation::Update) => self.update(step, beside, known).await,
+            // Its condition has done its work: what it was loaded as is asked for.
+            Some(
+                Operation::Create
+                | Operation::Transmit
+                | Operation::ConditionalCreate
+                | Operation::ConditionalUpdate,
+            ) if known != Known::No => self.loaded(step).await,
             Some(Operation::ConditionalCreate) => self.condition(step, Found::Leave).await,
             Some(Operation::ConditionalUpdate) => self.condition(step, Found::Update(None)).await,
-            // Only the history knows of a create: the store cannot be asked.
-            Some(Operation::Create | Operation::Transmit)
-                if self.earlier.is_settled(step.number) =>
-            {
-                Ok(Found::Leave)
-            }
             Some(Operation::Create | Operation::Transmit) => Ok(Found::Create),
             Some(operation) if operation.keeps_id() => self.by_name(step).await,
             _ => Ok(Found::Update(None)),
@@ -70,6 +97,24 @@ impl Asker<'_> {
             .call_interactive(|| self.target.read(kind, id))
             .await;
         read.map_err(|failure| self.no_answer(failure))
+    }
+
+    /// Asks for a record under the name that the store gave it when an earlier run loaded it.
+    async fn loaded(&self, step: &Step) -> Answer {
+        let resource = self
+            .earlier
+            .resource(step)
+            .map_err(crate::send::Error::from)?;
+        let named = resource.as_deref().and_then(|named| named.split_once('/'));
+        let Some((kind, id)) = named else {
+            return Ok(Found::Leave);
+        };
+        let response = self.read(kind, id).await?;
+        Ok(match response.status().as_u16() {
+            404 | 410 => Found::Create,
+            401 => return Err(self.refused()),
+            _ => Found::Leave,
+        })
     }
 
     /// Asks for a record whose name tells what it is.
@@ -87,7 +132,7 @@ impl Asker<'_> {
         })
     }
 
-    async fn update(&self, step: &Step, beside: &HashMap<String, String>) -> Answer {
+    async fn update(&self, step: &Step, beside: &HashMap<String, String>, known: Known) -> Answer {
         let Some(id) = step.id.as_deref() else {
             return Ok(Found::Unknown);
         };
@@ -98,7 +143,8 @@ impl Asker<'_> {
                     Found::Leave
                 }
                 body if self.differs => {
-                    Found::Update(Some(Box::new(self.change(step, id, body, &response))))
+                    let change = self.change(step, id, body, &response, known);
+                    Found::Update(Some(Box::new(change)))
                 }
                 _ => Found::Update(None),
             },
@@ -115,6 +161,7 @@ impl Asker<'_> {
         id: &str,
         body: Option<Bytes>,
         response: &Response<Bytes>,
+        known: Known,
     ) -> Change {
         let differences = body.and_then(|body| {
             let told = self
@@ -129,6 +176,7 @@ impl Asker<'_> {
             position: step.position.display(file).to_string(),
             kind: step.kind.clone(),
             id: id.to_owned(),
+            left_alone: known == Known::Left,
             differences,
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     source::Bodies,
     target::{Difference, Target},
 };
-use asker::{Asker, Found};
+use asker::{Asker, Found, Known};
 use sent::{sent, updated};
 
 mod asker;
@@ -35,26 +35,44 @@ pub struct Online {
     pub update: u64,
     /// Records that the target holds as they are, or whose condition is met already.
     pub leave: u64,
+    /// Records that earlier runs have loaded and that a load therefore leaves alone, though the target holds them no more.
+    pub missing: u64,
+    /// Records that earlier runs have loaded and that a load therefore leaves alone, though the target holds something else.
+    pub changed: u64,
     /// Records whose condition several resources meet.
     pub refused: u64,
     /// Records of which the target does not say.
     pub unknown: u64,
+    /// Of those to create or to update, the ones that earlier runs have loaded: the load compares each of them itself.
+    #[serde(skip)]
+    pub again: u64,
 }
 
 impl Online {
-    /// Returns the number of records that are not left as they are.
+    /// Returns the number of records that are not as a load would leave them, or of which that is not known.
     pub fn work(&self) -> u64 {
-        self.create + self.update + self.refused + self.unknown
+        self.create + self.update + self.refused + self.unknown + self.strayed()
     }
 
-    fn count(&mut self, found: &Found) {
-        *match found {
-            Found::Create => &mut self.create,
-            Found::Update(_) => &mut self.update,
-            Found::Leave => &mut self.leave,
-            Found::Refused => &mut self.refused,
-            Found::Unknown => &mut self.unknown,
+    /// Returns the number of records that a load leaves alone because earlier runs have loaded them, and that are no longer
+    /// as they were loaded.
+    pub fn strayed(&self) -> u64 {
+        self.missing + self.changed
+    }
+
+    fn count(&mut self, found: &Found, known: Known) {
+        *match (known, found) {
+            (Known::Left, Found::Create) => &mut self.missing,
+            (Known::Left, Found::Update(_)) => &mut self.changed,
+            // The target is not asked again.
+            (Known::Left, _) | (_, Found::Leave) => &mut self.leave,
+            (_, Found::Create) => &mut self.create,
+            (_, Found::Update(_)) => &mut self.update,
+            (_, Found::Refused) => &mut self.refused,
+            (_, Found::Unknown) => &mut self.unknown,
         } += 1;
+        let is_sent = matches!(found, Found::Create | Found::Update(_));
+        self.again += u64::from(known == Known::Compared && is_sent);
     }
 }
 
@@ -72,6 +90,8 @@ pub struct Change {
     pub kind: String,
     /// The id under which the store holds it.
     pub id: String,
+    /// True if a load leaves it alone all the same, because earlier runs have loaded it.
+    pub left_alone: bool,
     /// The paths at which the store's content is not the record's; none where that is not known yet.
     pub differences: Option<Vec<Difference>>,
 }
@@ -117,7 +137,7 @@ pub enum Error {
 const AT_A_TIME: usize = 64;
 
 /// Asks the targets about every record of a plan that would be sent. `gates` has the gate and the requests of each target;
-/// what `earlier` runs have created is left as it is, as in a load; with `differs`, what would change is compared element by element;
+/// what `earlier` runs have loaded is left as it is, as in a load, and asked for all the same; with `differs`, what would change is compared element by element;
 /// `told` is told how many records more are known of.
 ///
 /// # Errors
@@ -174,11 +194,16 @@ pub async fn ask(
             continue;
         }
         let mut found = stream::iter(sent(plan, LoadId(index))?)
-            .map(|sent| async { asker.one(&sent?).await })
+            .map(|sent| async {
+                let sent = sent?;
+                let known = asker.known(&sent.step);
+                let found = asker.one(&sent, known).await?;
+                Ok::<_, Error>((found, known))
+            })
             .buffer_unordered(AT_A_TIME);
         while let Some(found) = found.next().await {
-            let found = found?;
-            counts.count(&found);
+            let (found, known) = found?;
+            counts.count(&found, known);
             if let Found::Update(Some(change)) = found
                 && changes.len() < Change::MOST
             {

@@ -105,6 +105,8 @@ impl<'a> Asked<'a> {
                 kept: 0,
                 sampled: 0,
                 missing: 0,
+                asked: 0,
+                gone: 0,
                 untold: false,
                 renewed: 0,
                 outdated: 0,

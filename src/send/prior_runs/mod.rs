@@ -40,6 +40,10 @@ pub struct PriorLoads {
     pub sampled: u64,
     /// The number of records of the sample that are no longer as they were loaded.
     pub missing: u64,
+    /// Of the records left alone, those that were read one by one because some of the sample were missing.
+    pub asked: u64,
+    /// The number of loaded records that the store no longer holds as they were loaded, as far as it was asked.
+    pub gone: u64,
     /// The store did not say of some of the sample whether it holds it, and to send it again does no harm: all are sent.
     pub untold: bool,
     /// The number of updates that are sent again because a record that they refer to has another name by now.
@@ -86,6 +90,15 @@ pub enum HeldError {
         /// The status, and what is odd about it.
         status: String,
     },
+}
+
+impl PriorLoads {
+    /// Returns how many records were read to make sure: the sample, and all of them where some of it were missing and others
+    /// there.
+    pub fn reads(&self) -> u64 {
+        let is_each = self.missing > 0 && self.missing < self.sampled;
+        self.sampled + if is_each { self.loaded } else { 0 }
+    }
 }
 
 impl From<journal::Error> for HeldError {
@@ -186,6 +199,8 @@ async fn note_all(
             continue;
         };
         if asked.trust == Confidence::Nothing || gone.contains(&step.number) {
+            let is_known = matches!(before, Before::Loaded { .. }) && !asked.held.untold;
+            asked.held.gone += u64::from(is_known);
             continue;
         }
         match before {
@@ -205,6 +220,7 @@ async fn note_all(
                     asked.held.outdated += u64::from(loaded.is_outdated);
                 }
                 asked.held.kept += 1;
+                asked.held.asked += u64::from(asked.trust == Confidence::Each);
                 notes.keep(&loaded).await?;
             }
             Before::Gone => {}
