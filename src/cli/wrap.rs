@@ -126,7 +126,7 @@ impl Table {
     }
 }
 
-/// Returns what stands between the wide gaps of a line; the indentation belongs to the first.
+/// Returns the texts between the wide gaps of a line; the indentation belongs to the first.
 fn cells(words: &[Word<'_>]) -> Vec<String> {
     let mut cells: Vec<String> = Vec::new();
     for word in words {
