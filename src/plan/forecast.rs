@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, mem};
 
 use super::{
-    Action, Batching, Group, Step, To, batching, entry_size,
+    Action, Batching, Group, PlanHeader, Step, To, batching, entry_size,
     file::{self, PlanEntry, Saved},
 };
 use crate::{
@@ -89,51 +89,123 @@ pub fn forecast(
     plan: &Saved,
     outcome: &dyn Fn(StepId) -> Option<Outcome>,
 ) -> Result<Forecast, file::Error> {
-    let records = usize::try_from(plan.summary.records()).unwrap_or(usize::MAX);
-    let mut waves = Waves(vec![0; records]);
-    let mut loads = Vec::with_capacity(plan.header.loads.len());
-    let mut orders: BTreeMap<&str, Order> = BTreeMap::new();
-    for (index, settings) in (0_u32..).zip(&plan.header.loads) {
-        let id = LoadId(index);
-        let order = (orders.entry(settings.target.as_str())).or_insert_with(|| Order {
-            is_kept: (plan.header.target_of(id))
-                .is_some_and(|target| target.settings.store.is_googles()),
-            proofs: 0,
-        });
-        let mut counting = Counting {
+    let mut forecaster = Forecaster::of(plan);
+    for (load, _) in (0_u32..).zip(&plan.header.loads) {
+        let mut travels: Option<(Group, u32)> = None;
+        for entry in plan.steps(LoadId(load))? {
+            match entry? {
+                PlanEntry::Group(group) => travels = Some((group, group.records)),
+                PlanEntry::Step(step) => {
+                    travels = travels.filter(|(_, left)| *left > 0);
+                    let group = travels.as_mut().map(|(group, left)| {
+                        *left -= 1;
+                        *group
+                    });
+                    forecaster.take(&step, group, outcome);
+                }
+            }
+        }
+    }
+    Ok(forecaster.end())
+}
+
+/// Makes a forecast while somebody goes through the steps of a plan.
+#[derive(Debug)]
+pub struct Forecaster<'a> {
+    header: &'a PlanHeader,
+    waves: Waves,
+    /// By target.
+    orders: BTreeMap<&'a str, Order>,
+    counting: Option<Counting<'a>>,
+    /// Of the loads before.
+    found: Vec<LoadForecast>,
+    /// The steps of a group, until all of them have come.
+    together: Vec<Step>,
+}
+
+impl<'a> Forecaster<'a> {
+    /// Begins with the first load of a plan.
+    pub fn of(plan: &'a Saved) -> Self {
+        let records = usize::try_from(plan.summary.records()).unwrap_or(usize::MAX);
+        Self {
+            header: &plan.header,
+            waves: Waves(vec![0; records]),
+            orders: BTreeMap::new(),
+            counting: None,
+            found: Vec::with_capacity(plan.header.loads.len()),
+            together: Vec::new(),
+        }
+    }
+
+    /// Takes the next step, in the order of the plan, with the group that it travels in and what became of each.
+    pub fn take(
+        &mut self,
+        step: &Step,
+        group: Option<Group>,
+        outcome: &dyn Fn(StepId) -> Option<Outcome>,
+    ) {
+        while self
+            .counting
+            .as_ref()
+            .is_none_or(|now| now.load < step.load)
+            && self.next_load()
+        {}
+        let Some(counting) = &mut self.counting else {
+            return;
+        };
+        let Some(group) = group else {
+            counting.take(None, std::slice::from_ref(step), outcome, &mut self.waves);
+            return;
+        };
+        self.together.push(step.clone());
+        if self.together.len() >= group.records as usize {
+            counting.take(Some(group), &self.together, outcome, &mut self.waves);
+            self.together.clear();
+        }
+    }
+
+    /// Ends a load, and begins the next; tells whether there is one.
+    fn next_load(&mut self) -> bool {
+        if let Some(counting) = self.counting.take() {
+            let target = counting.settings.target.as_str();
+            let (found, order) = counting.end();
+            self.found.push(found);
+            self.orders.insert(target, order);
+        }
+        let Some(settings) = self.header.loads.get(self.found.len()) else {
+            return false;
+        };
+        let load = LoadId(u32::try_from(self.found.len()).unwrap_or(u32::MAX));
+        let target = self.header.target_of(load);
+        let order = self.orders.remove(settings.target.as_str());
+        self.counting = Some(Counting {
+            load,
             settings,
-            batching: batching(&plan.header, id),
+            batching: batching(self.header, load),
             found: LoadForecast::default(),
             filling: BTreeMap::new(),
             batched: 0,
-            order,
-        };
-        let mut entries = plan.steps(id)?;
-        while let Some(entry) = entries.next() {
-            let (group, steps) = match entry? {
-                PlanEntry::Step(step) => (None, vec![step]),
-                PlanEntry::Group(group) => {
-                    let mut steps = Vec::with_capacity(group.records as usize);
-                    for entry in entries.by_ref().take(group.records as usize) {
-                        if let PlanEntry::Step(step) = entry? {
-                            steps.push(step);
-                        }
-                    }
-                    (Some(group), steps)
-                }
-            };
-            counting.take(group, &steps, outcome, &mut waves);
-        }
-        loads.push(counting.end());
+            order: order.unwrap_or_else(|| Order {
+                is_kept: target.is_some_and(|target| target.settings.store.is_googles()),
+                proofs: 0,
+            }),
+        });
+        true
     }
-    Ok(Forecast {
-        loads,
-        samples: 0,
-        is_assumed: false,
-    })
+
+    /// Returns the forecast of all loads.
+    pub fn end(mut self) -> Forecast {
+        while self.next_load() {}
+        Forecast {
+            loads: self.found,
+            samples: 0,
+            is_assumed: false,
+        }
+    }
 }
 
 /// Of each step, how many others have to be there before it, one after the other. Beyond 65,535 no difference is made.
+#[derive(Debug)]
 struct Waves(Vec<u16>);
 
 impl Waves {
@@ -150,7 +222,9 @@ impl Waves {
     }
 }
 
+#[derive(Debug)]
 struct Counting<'a> {
+    load: LoadId,
     settings: &'a LoadSettings,
     batching: Option<Batching>,
     found: LoadForecast,
@@ -158,11 +232,11 @@ struct Counting<'a> {
     filling: BTreeMap<u16, Filling>,
     /// Records that travel in Bundles which Stoker fills.
     batched: u64,
-    order: &'a mut Order,
+    order: Order,
 }
 
 /// A Bundle that is being filled.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Filling {
     entries: usize,
     bytes: u64,
@@ -190,6 +264,7 @@ impl Filling {
 }
 
 /// The order in which a target answers the records of a parcel, as far as it will have been proved.
+#[derive(Debug)]
 struct Order {
     /// Nothing has to be proved.
     is_kept: bool,
@@ -252,7 +327,7 @@ impl Counting<'_> {
             self.found.requests += 1;
             let mut parcel = Filling::default();
             for step in &left {
-                parcel.add(step, 0, self.order);
+                parcel.add(step, 0, &self.order);
             }
             self.found.proved += self.order.prove(&parcel);
         } else if first.is_in_two_steps() {
@@ -280,16 +355,16 @@ impl Counting<'_> {
             self.found.requests += 1;
             self.found.proved += self.order.prove(&parcel);
         }
-        (self.filling.entry(wave).or_default()).add(step, size, self.order);
+        (self.filling.entry(wave).or_default()).add(step, size, &self.order);
         self.batched += 1;
     }
 
-    fn end(self) -> LoadForecast {
+    fn end(self) -> (LoadForecast, Order) {
         let Self {
             mut found,
             filling,
             batched,
-            order,
+            mut order,
             ..
         } = self;
         found.requests += filling.len() as u64;
@@ -297,6 +372,6 @@ impl Counting<'_> {
             .map(|parcel| order.prove(parcel))
             .sum::<u64>();
         found.is_estimate = batched > 1;
-        found
+        (found, order)
     }
 }

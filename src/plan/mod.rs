@@ -35,7 +35,7 @@ mod summary;
 pub mod text;
 
 pub use batch::{Batching, COMMA, ENVELOPE, batching, entry_size, ways};
-pub use forecast::{Forecast, LoadForecast, PROOFS, PROOFS_OF_PARCEL, forecast};
+pub use forecast::{Forecast, Forecaster, LoadForecast, PROOFS, PROOFS_OF_PARCEL, forecast};
 pub use planner::{Decision, Planner};
 pub use references::{Dangling, References};
 pub use staleness::{changed_facts, changed_sources};

@@ -131,7 +131,8 @@ pub fn page(run: &RunDirectory, report: &Report) -> Result<String, Error> {
         return Ok(kept);
     }
     let joined = join::JoinedRun::open(run)?;
-    let around = html::Around::of(run, joined.plan(), joined.history())?;
+    let requests = html::Requests::counted(joined.plan())?;
+    let around = html::Around::of(run, joined.plan(), joined.history(), requests);
     Ok(html::render(report, &around))
 }
 
@@ -148,7 +149,8 @@ pub fn page_of_now(run: &RunDirectory) -> Result<String, Error> {
         Ok(())
     })?;
     let report = sum.report(run, &joined)?;
-    let mut around = html::Around::of(run, joined.plan(), joined.history())?;
+    let requests = html::Requests::counted(joined.plan())?;
+    let mut around = html::Around::of(run, joined.plan(), joined.history(), requests);
     around.goes_on();
     Ok(html::render(&report, &around))
 }
@@ -194,8 +196,10 @@ pub fn conclude(
     let mut junit = junit::Junit::new(joined.plan());
     let mut rejected = rejected::Rejected::new(run, joined.plan(), bodies);
     let mut tally = aggregate::Aggregate::new(joined.plan());
+    let mut forecaster = plan::Forecaster::of(joined.plan());
     joined.walk(|plan, record, fate| {
         tally.take(plan, record);
+        forecaster.take(&record.step, record.group, &|_| None);
         junit.take(plan, record);
         if let Some(records) = &mut records {
             records.take(plan, record)?;
@@ -210,7 +214,8 @@ pub fn conclude(
     let written = rejected.finish()?;
     let asked = tally.asked();
     let report = tally.report(run, &joined)?;
-    let around = html::Around::of(run, joined.plan(), joined.history())?;
+    let requests = Some(html::Requests::of(&forecaster.end()));
+    let around = html::Around::of(run, joined.plan(), joined.history(), requests);
     Ok(Concluded {
         run: run.clone(),
         is_brief: brief::is_brief(&report, asked),

@@ -33,6 +33,8 @@ pub(super) fn named(head: &[u8]) -> Option<Named> {
 fn holds_values(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').any(|line| {
         let (_, line) = trim(line);
+        // Sequences of JSON texts have a separator before each (RFC 7464): what is wrong with it is told line by line.
+        let line = line.strip_prefix(b"\x1e").unwrap_or(line);
         let (_, value) = trim(line.get(skip_mark(line)..).unwrap_or_default());
         value.first() == Some(&b'{')
     })
@@ -115,11 +117,6 @@ fn other_text(text: &[u8]) -> Option<Named> {
         [b'<', b'?' | b'!' | b'a'..=b'z' | b'A'..=b'Z' | b'_', ..] => (
             "this is XML, not JSON",
             "only FHIR's JSON is read; ask for it where the file comes from (`_format=json`), or convert it",
-        ),
-        // RFC 7464.
-        [0x1e, ..] => (
-            "this is a JSON text sequence, whose records begin with a separator (RFC 7464), not NDJSON",
-            "take the separators away, such as with `tr -d '\\036'`",
         ),
         [b'M', b'S', b'H', b'|', ..] => ("this is an HL7v2 message, not JSON", NOT_READ),
         _ if begins(b"version https://git-lfs.github.com/spec/") => (
@@ -210,10 +207,6 @@ mod tests {
                 "this is a table (CSV), not JSON",
             ),
             (b"1\tA\n2\tB\n", "this is a table (CSV), not JSON"),
-            (
-                b"\x1e{\"resourceType\":\"Patient\"}\n",
-                "this is a JSON text sequence, whose records begin with a separator (RFC 7464), not NDJSON",
-            ),
         ] {
             assert_eq!(word(head), expected, "{}", head.escape_ascii());
         }

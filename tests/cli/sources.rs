@@ -376,19 +376,17 @@ fn a_mistake_that_a_file_repeats_is_said_once() {
 #[test]
 fn files_that_cannot_be_read_are_counted_by_why() {
     let bed = Bed::new();
-    bed.write("m.yaml", &manifest("[\"*.json\"]"));
+    bed.write("m.yaml", &manifest("[\"*.json\", d.ndjson]"));
     bed.write("a.json", "{\"resourceType\":\"Patient\",\"id\":");
     bed.write("b.json", "<Patient xmlns='http://hl7.org/fhir'/>");
     bed.write("c.json", "<Patient/>");
-    bed.write(
-        "d.json",
-        "\u{1e}{\"resourceType\":\"Patient\",\"id\":\"a\"}\n",
-    );
+    let text = "\u{1e}{\"resourceType\":\"Patient\",\"id\":\"a\"}\n";
+    bed.write("d.ndjson", &text.repeat(2));
     let ran = bed.run(&["load", "m.yaml"]).exits(1);
     for cause in [
         "1 unsupported: the text ends too early",
         "2 unsupported: this is XML, not JSON",
-        "1 unsupported: this is a JSON text sequence",
+        "2 unsupported: a record separator stands before the value",
     ] {
         assert!(ran.out.contains(cause), "{}", ran.out);
     }

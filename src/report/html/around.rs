@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     journal::{Ending, JournalIndex, RunDirectory, Tally, format::SessionLine},
     manifest::{Auth, MaxErrors, Sync, TargetSettings},
-    plan::{self, PlanHeader, PlannedTarget, Summary, file::Saved},
+    plan::{self, Forecast, PlanHeader, PlannedTarget, Summary, file::Saved},
     record::Operation,
     report::{Error, Report, format::sent},
     samples::{self, SamplesRead},
@@ -14,9 +14,33 @@ use crate::{
     unit::{ByteSize, display_duration, grouped, speed},
 };
 
-/// Records of a plan up to which its requests are counted for the page: it takes a pass over the plan, for which
-/// nobody shall wait at the end of a large load.
+/// Records of a plan up to which its requests are counted for a page that is made anew: it takes a pass over the plan.
 const COUNTED: u64 = 1_000_000;
+
+/// The number of requests that were planned.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::report) struct Requests {
+    count: u64,
+    is_estimate: bool,
+}
+
+impl Requests {
+    /// Takes the number from a forecast.
+    pub(in crate::report) fn of(forecast: &Forecast) -> Self {
+        Self {
+            count: forecast.loads.iter().map(|load| load.requests).sum(),
+            is_estimate: forecast.loads.iter().any(|load| load.is_estimate),
+        }
+    }
+
+    /// Counts the requests of a plan; not those of a large one.
+    pub(in crate::report) fn counted(plan: &Saved) -> Result<Option<Self>, Error> {
+        if plan.summary.records() > COUNTED {
+            return Ok(None);
+        }
+        Ok(Some(Self::of(&plan::forecast(plan, &|_| None)?)))
+    }
+}
 
 /// The parts of a page besides the report.
 #[derive(Debug)]
@@ -26,8 +50,8 @@ pub struct Around {
     pub(super) samples: Result<SamplesRead, String>,
     pub(super) header: PlanHeader,
     pub(super) summary: Summary,
-    /// Requests that were planned, and whether that is an estimate; none where they were not counted.
-    requests: Option<(u64, bool)>,
+    /// Requests that were planned; none where they were not counted.
+    requests: Option<Requests>,
     pub(super) sessions: Vec<SessionBand>,
     /// It is known that the run goes on: there is nothing to be done next.
     pub(super) goes_on: bool,
@@ -52,7 +76,8 @@ impl Around {
         run: &RunDirectory,
         plan: &Saved,
         history: &JournalIndex,
-    ) -> Result<Self, Error> {
+        requests: Option<Requests>,
+    ) -> Self {
         let samples = match samples::read(run) {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(format!(
@@ -60,16 +85,6 @@ impl Around {
                 samples::FILE
             )),
             Err(error) => Err(format!("{} cannot be read: {error}.", samples::FILE)),
-        };
-        let requests = if plan.summary.records() <= COUNTED {
-            let forecast = plan::forecast(plan, &|_| None)?;
-            let loads = forecast.loads.iter();
-            Some((
-                loads.clone().map(|load| load.requests).sum(),
-                loads.into_iter().any(|load| load.is_estimate),
-            ))
-        } else {
-            None
         };
         let last = history.sessions.last().map(|session| session.number);
         let sessions = history.sessions.iter().map(|line| {
@@ -83,7 +98,7 @@ impl Around {
                 is_well,
             }
         });
-        Ok(Self {
+        Self {
             run: run.clone(),
             samples,
             header: plan.header.clone(),
@@ -91,7 +106,7 @@ impl Around {
             requests,
             sessions: sessions.collect(),
             goes_on: false,
-        })
+        }
     }
 
     /// Takes note that the run goes on.
@@ -105,8 +120,11 @@ impl Around {
     /// Returns the rows of plan and reality: what, planned, measured.
     pub(super) fn plan_and_reality(&self, report: &Report) -> Vec<[String; 3]> {
         let requests = match self.requests {
-            Some((count, true)) => format!("about {}", grouped(count)),
-            Some((count, false)) => grouped(count),
+            Some(Requests {
+                count,
+                is_estimate: true,
+            }) => format!("about {}", grouped(count)),
+            Some(Requests { count, .. }) => grouped(count),
             None => format!("not counted beyond {} records", grouped(COUNTED)),
         };
         let from_history = match report.from_history {

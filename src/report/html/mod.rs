@@ -35,6 +35,7 @@ mod types;
 mod verified;
 
 pub use around::Around;
+pub(super) use around::Requests;
 pub use verified::render as verified;
 
 /// Light and dark as the system is, in its own fonts; tables scroll by themselves where the screen is narrow.
