@@ -1,7 +1,7 @@
 //! Takes secrets out of what a server says: some echo the request, with its headers, in their error pages.
 //!
-//! Only answers whose words are kept or shown are touched: refusals, and answers to Bundles. The content of a store is
-//! never changed.
+//! Only answers whose words may be kept or shown are touched: refusals, answers to writes, and answers to Bundles. The content that is read from a
+//! store is never changed.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -47,10 +47,12 @@ impl fmt::Debug for Masked {
 impl Transport for Masked {
     fn call(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, Fault>> {
         let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        let is_read = request.method().is_safe();
         Box::pin(async move {
             let answer = self.transport.call(request).await?;
             let is_refusal = answer.status().as_u16() >= 400;
-            if !is_refusal && memchr::memmem::find(answer.body(), b"-response\"").is_none() {
+            let is_shown = || memchr::memmem::find(answer.body(), b"-response\"").is_some();
+            if is_read && !is_refusal && !is_shown() {
                 return Ok(answer);
             }
             let mut secrets = authorization.as_ref().map_or_else(Vec::new, of_header);
@@ -149,6 +151,12 @@ mod tests {
         ] {
             assert_eq!(masked(status, body, token).await, expected);
         }
+        // The answer to a write may be kept, whatever it says.
+        let request = Request::post("/Patient").header("authorization", token);
+        let request = request.body(Bytes::new()).unwrap();
+        let says = Arc::new(Says(201, "abc/def+123 opensesame"));
+        let answer = Masked::new(says, &BTreeMap::new()).call(request).await;
+        assert_eq!(answer.unwrap().body(), "*** opensesame");
         // `user:password`
         let basic = "Basic dXNlcjpwYXNzd29yZA==";
         assert_eq!(

@@ -140,7 +140,8 @@ fn a_page_in_between_is_no_success() {
     let ran = bed.run(&["load", "m.yaml"]).exits(1);
     assert_eq!(bed.count("unknown"), 1, "{}", ran.out);
     assert!(
-        ran.out.contains("none that such a store gives to a write")
+        ran.out
+            .contains("the answer is a page: a proxy or a login page may have come between (200)")
             && !ran.out.contains("Plantedname"),
         "{}",
         ran.out
