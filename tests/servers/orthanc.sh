@@ -57,7 +57,8 @@ targets: { pacs: { $2$3 } }
 loads: [ { name: set, target: pacs, files: ["../${4:-dicom/**/*}", "!../dicom/*"] } ]
 YAML
 }
-run_of() { ls -d "$1"/.stoker/runs/*/ | tail -1; }
+# Two runs of one second differ in a number behind their names: the time tells which is the latest.
+run_of() { ls -dt "$1"/.stoker/runs/*/ | head -1; }
 load() {
   local name=$1 code=0
   shift
